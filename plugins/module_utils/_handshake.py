@@ -1,0 +1,263 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Timed TCP handshakes: one of them, and thousands of them interleaved at a bounded rate.
+
+Private to this collection: it may change in any release. Standard library only: it runs on the measured instance.
+
+A handshake has two times. Its *wall* time is what ``connect()`` takes in user space, wake-up and interpreter included,
+which is how published limits were measured. Its *wire* time is the kernel's own: from the SYN handed to the device to
+the SYN-ACK in softirq, ``tcpi_rtt`` of ``TCP_INFO`` right after the connect.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import (
+    FIRST_CHANCES,
+    LATER_CHANCES,
+    allowed_rate,
+    most_attempts,
+    warmup_shares,
+)
+
+NS_PER_S = 1_000_000_000
+
+# Offsets in struct tcp_info of linux/tcp.h, which only ever grows at its end.
+_RTT_AT = 68
+_TOTAL_RETRANS_AT = 100
+_TCP_INFO_BYTES = 104
+_TCP_INFO = struct.Struct(f"={_RTT_AT}xI{_TOTAL_RETRANS_AT - _RTT_AT - 4}xI")
+
+ERROR_KINDS = ("timeout", "refused", "reset", "unreachable", "other", "retransmitted")
+
+# A blocking connect that SO_SNDTIMEO cuts short ends in EINPROGRESS (inet_stream_connect); ETIMEDOUT is the kernel's
+# own end of its SYN retries.
+_KIND_BY_ERRNO = {
+    errno.EINPROGRESS: "timeout",
+    errno.EAGAIN: "timeout",
+    errno.ETIMEDOUT: "timeout",
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTDOWN: "unreachable",
+    errno.ENETDOWN: "unreachable",
+}
+
+# Sleeps end late by the timer's slack (50 us) and a wake-up, so the pacer sleeps short by this much and spins the rest;
+# the spin also brings caches and clock speed back before the handshake is timed.
+SPIN_NS = 80_000
+
+# What the pacer may catch up on after it was held up. Small, so that a stall is not followed by a burst.
+CREDIT_NS = 5_000_000
+
+SocketAddress = tuple[str, int]
+
+
+class Outcome(NamedTuple):
+    """One handshake: 0 or the errno it ended in, wall time, wire time, and how often a segment was sent again."""
+
+    code: int
+    wall_ns: int
+    wire_us: int
+    retransmits: int
+
+
+Connect = Callable[[SocketAddress], Outcome]
+
+
+def blocking_connector(timeout_ms: int, clock_ns: Callable[[], int]) -> Connect:
+    """Function that makes one handshake with a blocking connect, and closes it with a reset.
+
+    ``settimeout`` would make the socket non-blocking and add a poll to what is timed; SO_SNDTIMEO bounds a blocking
+    connect in the kernel instead. SO_LINGER {1, 0} closes with RST: no TIME_WAIT, so ports don't run out.
+    The function raises OSError when this machine can't make a socket at all.
+    """
+    linger = struct.pack("@ii", 1, 0)
+    timeout = struct.pack("@ll", timeout_ms // 1_000, timeout_ms % 1_000 * 1_000)
+    # The plain C type: socket.socket wraps it in Python code that costs microseconds and adds nothing here.
+    new_socket = socket.SocketType
+    kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC
+    unpack = _TCP_INFO.unpack
+
+    def connect(address: SocketAddress) -> Outcome:
+        made = new_socket(socket.AF_INET, kind)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+            connect_ex = made.connect_ex
+            start_ns = clock_ns()
+            code = connect_ex(address)
+            wall_ns = clock_ns() - start_ns
+            if code:
+                return Outcome(code, wall_ns, 0, 0)
+            wire_us, retransmits = unpack(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES))
+            return Outcome(0, wall_ns, wire_us, retransmits)
+        finally:
+            made.close()
+
+    return connect
+
+
+class AddressRecord:
+    """What was seen of one address of one endpoint, raw: wall times in ns, wire times in us, errors by kind."""
+
+    def __init__(self, endpoint: str, address: str, port: int, samples: int) -> None:
+        self.endpoint = endpoint
+        self.address = address
+        self.socket_address: SocketAddress = (address, port)
+        self.samples = samples
+        self.wall_ns = array("Q")
+        self.wire_us = array("I")
+        self.best_ns: int | None = None
+        self.errors = dict.fromkeys(ERROR_KINDS, 0)
+        self.other_codes: dict[str, int] = {}
+        self.dropped = False
+        self._answered = False
+        self._failed_in_row = 0
+        self._attempts_left = most_attempts(samples)
+
+    @property
+    def wanted(self) -> int:
+        """Handshakes still to be made; 0 when the samples are complete, the address is dropped or tries ran out."""
+        if self.dropped:
+            return 0
+        return min(self.samples - len(self.wall_ns), self._attempts_left)
+
+    def note(self, outcome: Outcome, *, measured: bool) -> None:
+        """Count one handshake; a completed one becomes a sample only when measured (not in the warm-up)."""
+        if measured:
+            self._attempts_left -= 1
+        if outcome.code == 0 and outcome.retransmits == 0:
+            self._answered = True
+            self._failed_in_row = 0
+            if measured:
+                self._keep(outcome)
+        else:
+            self._count_failure(outcome)
+
+    def _keep(self, outcome: Outcome) -> None:
+        wall_ns = outcome.wall_ns
+        self.wall_ns.append(wall_ns)
+        self.wire_us.append(outcome.wire_us)
+        if self.best_ns is None or wall_ns < self.best_ns:
+            self.best_ns = wall_ns
+
+    def _count_failure(self, outcome: Outcome) -> None:
+        if outcome.code == 0:
+            # It did answer, only late: the time is the kernel's retry timer, so it is no sample, but no death either.
+            self.errors["retransmitted"] += 1
+            self._answered = True
+            self._failed_in_row = 0
+            return
+        kind = _KIND_BY_ERRNO.get(outcome.code, "other")
+        self.errors[kind] += 1
+        if kind == "other":
+            name = errno.errorcode.get(outcome.code, str(outcome.code))
+            self.other_codes[name] = self.other_codes.get(name, 0) + 1
+        self._failed_in_row += 1
+        self.dropped = self._failed_in_row >= (LATER_CHANCES if self._answered else FIRST_CHANCES)
+
+
+class Pacer:
+    """Keeps handshakes to a mean rate with gaps drawn at random.
+
+    A fixed period would lock into phase with other probes and with periodic work on the path, so the gap from one
+    start to the next is uniform between half and one and a half times its mean. Up to CREDIT_NS of delay is made up
+    for, so over any time T at most about rate * (T + CREDIT_NS) handshakes start.
+    """
+
+    def __init__(
+        self,
+        clock_ns: Callable[[], int],
+        sleep: Callable[[float], None],
+        uniform: Callable[[], float],
+    ) -> None:
+        self._clock_ns = clock_ns
+        self._sleep = sleep
+        self._uniform = uniform
+        self._gap_ns = 0.0
+        self._due_ns = clock_ns()
+
+    def set_rate(self, per_second: float) -> None:
+        """Aim for this many handshakes a second from now on."""
+        self._gap_ns = NS_PER_S / per_second
+
+    def wait(self) -> int:
+        """Wait until the next handshake is due; returns the time then, in ns of the clock."""
+        clock_ns = self._clock_ns
+        now_ns = clock_ns()
+        due_ns = self._due_ns
+        if due_ns > now_ns:
+            short_s = (due_ns - now_ns - SPIN_NS) / NS_PER_S
+            if short_s > 0:
+                self._sleep(short_s)
+            while now_ns < due_ns:
+                now_ns = clock_ns()
+        else:
+            due_ns = max(due_ns, now_ns - CREDIT_NS)
+        self._due_ns = due_ns + int(self._gap_ns * (0.5 + self._uniform()))
+        return now_ns
+
+
+class Campaign:
+    """The handshakes of one probe: a warm-up, then shuffled blocks until every address has its samples."""
+
+    def __init__(
+        self,
+        records: Sequence[AddressRecord],
+        *,
+        connect: Connect,
+        pacer: Pacer,
+        max_rate: int,
+        max_rate_per_address: int,
+        shuffle: Callable[[list[AddressRecord]], None],
+        report: Callable[[int], None],
+    ) -> None:
+        """``report`` is called with the pacer's time before each handshake; it must be quick."""
+        self._records = records
+        self._connect = connect
+        self._pacer = pacer
+        self._max_rate = max_rate
+        self._max_rate_per_address = max_rate_per_address
+        self._shuffle = shuffle
+        self._report = report
+
+    def warm_up(self, handshakes: int) -> None:
+        """Go round the addresses until each had its share of the warm-up or was dropped."""
+        shares = warmup_shares(handshakes, len(self._records))
+        for lap in range(max(shares, default=0)):
+            self._run([record for record, share in zip(self._records, shares) if lap < share], measured=False)
+
+    def measure(self, block_size: int) -> None:
+        """Measure in shuffled blocks of up to block_size handshakes an address until no address wants more."""
+        for block in self._blocks(block_size):
+            self._shuffle(block)
+            self._run(block, measured=True)
+
+    def _blocks(self, block_size: int) -> Iterator[list[AddressRecord]]:
+        while True:
+            block = [one for one in self._records for _turn in range(min(block_size, one.wanted))]
+            if not block:
+                return
+            yield block
+
+    def _run(self, block: Sequence[AddressRecord], *, measured: bool) -> None:
+        if not block:
+            return
+        addresses = [record.address for record in block]
+        self._pacer.set_rate(allowed_rate(addresses, self._max_rate, self._max_rate_per_address))
+        wait, connect, report = self._pacer.wait, self._connect, self._report
+        for record in block:
+            # A dropped address keeps its turn in the block, empty, so that the others don't get faster than their cap.
+            report(wait())
+            if record.dropped:
+                continue
+            record.note(connect(record.socket_address), measured=measured)

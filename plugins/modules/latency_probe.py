@@ -1,0 +1,471 @@
+#!/usr/bin/python
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: latency_probe
+short_description: Measure TCP handshakes to every address of some endpoints
+version_added: 0.1.0
+author: lowlatency.ec2 contributors (@lowlatency)
+description:
+  - Measures, from the host that it runs on, how long a TCP handshake takes with each address of each endpoint.
+  - Every handshake has two times. Its wall time is what C(connect(\)) takes in user space, with the wake-up of the
+    process and the interpreter. Its wire time is the kernel's own round-trip time from C(TCP_INFO), which neither
+    of them can inflate.
+  - An address is warmed up first and then measured in shuffled blocks together with all others, so that a drift in time
+    touches all addresses alike.
+  - Handshakes are bounded in rate, in all and per address, with gaps that are drawn at random. A connection is
+    closed with a reset at once, and no byte of data is ever sent.
+  - An address that fails its first three handshakes, or twenty in a row later, is dropped. That it could not be
+    measured is a result and not a failure of the module.
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return what it would do. It then resolves hosts, but makes no handshake.
+    support: full
+  diff_mode:
+    description: Would return details on what has changed. This module changes nothing.
+    support: none
+options:
+  endpoints:
+    description: What to measure, at least one endpoint.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: A name for the endpoint, which no other endpoint has.
+        type: str
+        required: true
+      host:
+        description: Host name, or IPv4 address, of the endpoint.
+        type: str
+        required: true
+      port:
+        description: TCP port of the endpoint.
+        type: int
+        default: 443
+      addresses:
+        description:
+          - IPv4 addresses to measure.
+          - When it is empty, every IPv4 address that O(endpoints[].host) resolves to is measured.
+        type: list
+        elements: str
+        default: []
+  samples:
+    description:
+      - Completed handshakes to measure per address.
+      - A failed handshake is tried again, up to a tenth more tries than samples.
+    type: int
+    default: 10000
+  warmup:
+    description:
+      - Handshakes to make before measuring, spread over all addresses, but at least three per address.
+      - V(0) makes none.
+    type: int
+    default: 100
+  probe_mode:
+    description: How samples are spread. V(exhaustive) takes O(samples) of every address.
+    type: str
+    choices: [exhaustive]
+    default: exhaustive
+  timeout_ms:
+    description:
+      - Milliseconds after which a handshake is given up, from 1 to 60000.
+      - The kernel sends a lost SYN again after a second, so only with more than V(1000) can a handshake be counted
+        as V(retransmitted) and not as V(timeout).
+    type: int
+    default: 100
+  max_rate:
+    description: Mean number of handshakes per second with all addresses together that is not exceeded.
+    type: int
+    default: 4000
+  max_rate_per_address:
+    description: Mean number of handshakes per second with any one address that is not exceeded.
+    type: int
+    default: 200
+  cpu:
+    description:
+      - CPU to stay on while measuring.
+      - Without it the scheduler decides.
+    type: int
+  block_size:
+    description: Handshakes per address in each shuffled block.
+    type: int
+    default: 10
+  resolve_attempts:
+    description:
+      - How often to ask for the addresses of a host at most.
+      - Asking ends sooner, once three answers in a row bring no new address.
+    type: int
+    default: 30
+  progress_path:
+    description:
+      - File that is replaced about twice a second with a JSON document on how far the probe is.
+      - The document has the keys C(stage) (V(resolve), V(warmup), V(measure) or V(done)), C(handshakes_done),
+        C(handshakes_total), C(addresses), C(addresses_dropped), C(elapsed_s) and C(best), a list with the best
+        handshake so far of each endpoint (C(name), C(address), C(wall_us)).
+      - The file is not removed. It is not written in check mode.
+    type: path
+notes:
+  - The host needs Linux and Python 3.9 or later, nothing else, and no privilege.
+"""
+
+EXAMPLES = r"""
+- name: Measure every address of an endpoint
+  lowlatency.ec2.latency_probe:
+    endpoints:
+      - name: fstream-mm
+        host: fstream-mm.binance.com
+  register: probe
+
+- name: Show the address with the lowest median
+  ansible.builtin.debug:
+    var: probe.endpoints[0].best_median
+
+- name: Compare two addresses quickly, on a CPU of its own
+  lowlatency.ec2.latency_probe:
+    endpoints:
+      - name: mine
+        host: gateway.example.com
+        port: 8443
+        addresses:
+          - 192.0.2.10
+          - 192.0.2.11
+    samples: 500
+    cpu: 1
+"""
+
+RETURN = r"""
+endpoints:
+  description: What was measured, one entry per endpoint, in the order of O(endpoints).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the endpoint.
+      returned: success
+      type: str
+      sample: fstream-mm
+    host:
+      description: Host of the endpoint.
+      returned: success
+      type: str
+      sample: fstream-mm.binance.com
+    port:
+      description: TCP port of the endpoint.
+      returned: success
+      type: int
+      sample: 443
+    resolve_error:
+      description:
+        - Last error of the resolver, V(null) when there was none.
+        - There can be addresses all the same, when another attempt had an answer.
+      returned: success
+      type: dict
+      contains:
+        code:
+          description: Name of the error code of C(getaddrinfo).
+          returned: success
+          type: str
+          sample: EAI_NONAME
+        message:
+          description: What the resolver said.
+          returned: success
+          type: str
+          sample: Name or service not known
+    addresses:
+      description: What was measured, one entry per address. Empty when the host could not be resolved.
+      returned: success
+      type: list
+      elements: dict
+      contains:
+        address:
+          description: The IPv4 address.
+          returned: success
+          type: str
+          sample: 198.19.3.1
+        samples:
+          description: Handshakes that completed and were measured, without retransmitted ones and without the warm-up.
+          returned: success
+          type: int
+          sample: 10000
+        errors:
+          description: Handshakes that failed, by kind, those of the warm-up included.
+          returned: success
+          type: dict
+          contains:
+            timeout:
+              description: Not answered within O(timeout_ms).
+              returned: success
+              type: int
+            refused:
+              description: Answered with a reset (C(ECONNREFUSED)).
+              returned: success
+              type: int
+            reset:
+              description: Ended with C(ECONNRESET).
+              returned: success
+              type: int
+            unreachable:
+              description: No way to the host or its network.
+              returned: success
+              type: int
+            other:
+              description: Any other error, see RV(endpoints[].addresses[].other_codes).
+              returned: success
+              type: int
+            retransmitted:
+              description: Completed, but only after a SYN was sent again.
+              returned: success
+              type: int
+        other_codes:
+          description: How often each error that counts as C(other) occurred, by the name of its code.
+          returned: success
+          type: dict
+          sample: {"EADDRNOTAVAIL": 2}
+        dropped:
+          description: Whether measuring the address was given up.
+          returned: success
+          type: bool
+        wall:
+          description: Summary of the wall times in microseconds, V(null) when no handshake completed.
+          returned: success
+          type: dict
+          contains: &summary
+            best_us:
+              description: Lowest.
+              returned: success
+              type: float
+              sample: 98.1
+            p0_1_us:
+              description: Quantile of 0.1 %. All quantiles are interpolated linearly (definition 7 of Hyndman and Fan).
+              returned: success
+              type: float
+              sample: 99.0
+            median_us:
+              description: Median.
+              returned: success
+              type: float
+              sample: 118.2
+            median_low_us:
+              description:
+                - Lower bound of the median, with 95 % confidence by order statistics.
+                - With fewer than 6 samples it is the lowest sample and the confidence is less.
+              returned: success
+              type: float
+              sample: 117.9
+            median_high_us:
+              description: Upper bound of the median, in the same way.
+              returned: success
+              type: float
+              sample: 118.6
+            p99_us:
+              description: Quantile of 99 %.
+              returned: success
+              type: float
+              sample: 160.3
+            p99_9_us:
+              description: Quantile of 99.9 %.
+              returned: success
+              type: float
+              sample: 240.8
+        wire:
+          description: Summary of the wire times in microseconds, V(null) when no handshake completed.
+          returned: success
+          type: dict
+          contains: *summary
+        histogram:
+          description: How the samples are distributed, enough to plot.
+          returned: success
+          type: dict
+          contains:
+            wall:
+              description: Distribution of the wall times.
+              returned: success
+              type: dict
+              contains: &histogram
+                edge_us:
+                  description:
+                    - Lower edges, in microseconds, of the bins that hold a sample.
+                    - Bins are 1 µs wide below 64 µs, 2 µs from there to 128 µs, 4 µs to 256 µs, and so on.
+                  returned: success
+                  type: list
+                  elements: int
+                count:
+                  description: Samples in each bin.
+                  returned: success
+                  type: list
+                  elements: int
+            wire:
+              description: Distribution of the wire times.
+              returned: success
+              type: dict
+              contains: *histogram
+    best_median:
+      description: Address with the lowest median wall time, V(null) when no address was measured.
+      returned: success
+      type: dict
+      contains: &winner
+        address:
+          description: The IPv4 address.
+          returned: success
+          type: str
+          sample: 198.19.3.1
+        wall_us:
+          description: Its figure of the wall times in microseconds.
+          returned: success
+          type: float
+          sample: 118.2
+        wire_us:
+          description: The same figure of its wire times in microseconds.
+          returned: success
+          type: float
+          sample: 97.0
+    best:
+      description: Address with the lowest single wall time, V(null) when no address was measured.
+      returned: success
+      type: dict
+      contains: *winner
+handshakes:
+  description: Handshakes that were measured or failed. Warm-up handshakes that went well are not counted.
+  returned: success
+  type: int
+  sample: 240000
+handshakes_planned:
+  description: Samples that all addresses together should have.
+  returned: success
+  type: int
+  sample: 240000
+duration_s:
+  description: Seconds that resolving, warm-up and measuring took.
+  returned: success
+  type: float
+  sample: 61.2
+method:
+  description: How the figures were made. Figures are comparable only where these agree.
+  returned: success
+  type: dict
+  contains:
+    mode:
+      description: The O(probe_mode).
+      returned: success
+      type: str
+      sample: exhaustive
+    connect:
+      description: How a handshake is made.
+      returned: success
+      type: str
+      sample: blocking
+    samples:
+      description: The O(samples).
+      returned: success
+      type: int
+      sample: 10000
+    warmup:
+      description: The O(warmup).
+      returned: success
+      type: int
+      sample: 100
+    timeout_ms:
+      description: The O(timeout_ms).
+      returned: success
+      type: int
+      sample: 100
+    max_rate:
+      description: The O(max_rate).
+      returned: success
+      type: int
+      sample: 4000
+    max_rate_per_address:
+      description: The O(max_rate_per_address).
+      returned: success
+      type: int
+      sample: 200
+    block_size:
+      description: The O(block_size).
+      returned: success
+      type: int
+      sample: 10
+    cpu:
+      description: The O(cpu), V(null) when the process was not pinned.
+      returned: success
+      type: int
+    python:
+      description: Version of Python.
+      returned: success
+      type: str
+      sample: 3.11.2
+    kernel:
+      description: Release of the kernel.
+      returned: success
+      type: str
+      sample: 6.1.0
+    machine:
+      description: Architecture of the host.
+      returned: success
+      type: str
+      sample: aarch64
+cpu_allowed:
+  description: CPUs that the process may use.
+  returned: success
+  type: list
+  elements: int
+  sample: [0, 1]
+client_address:
+  description: Source address towards the first address, V(null) when there is no route or no address.
+  returned: success
+  type: str
+  sample: 198.18.0.17
+msg:
+  description: What was measured, or in check mode what would be, in a line.
+  returned: success
+  type: str
+  sample: Measured 240000 handshakes with 24 addresses of 3 endpoints.
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption, plan_from
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_run import run_probe
+
+ENDPOINT_SPEC = dict(
+    name=dict(type="str", required=True),
+    host=dict(type="str", required=True),
+    port=dict(type="int", default=443),
+    addresses=dict(type="list", elements="str", default=[]),
+)
+
+ARGUMENT_SPEC = dict(
+    endpoints=dict(type="list", elements="dict", required=True, options=ENDPOINT_SPEC),
+    samples=dict(type="int", default=10000),
+    warmup=dict(type="int", default=100),
+    probe_mode=dict(type="str", default="exhaustive", choices=["exhaustive"]),
+    timeout_ms=dict(type="int", default=100),
+    max_rate=dict(type="int", default=4000),
+    max_rate_per_address=dict(type="int", default=200),
+    cpu=dict(type="int"),
+    block_size=dict(type="int", default=10),
+    resolve_attempts=dict(type="int", default=30),
+    progress_path=dict(type="path"),
+)
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        plan = plan_from(module.params, sorted(os.sched_getaffinity(0)))
+        result = run_probe(plan, dry=module.check_mode)
+    except BadOption as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"The probe can't go on: {error}", errno=error.errno)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

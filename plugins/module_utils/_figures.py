@@ -1,0 +1,168 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private: read the figures of a probe's result.
+
+Pure functions on the dictionaries that the probe returns: no clock, no network, no Ansible. An address
+counts only when it completed the handshakes that were asked of it and its figures are finite and above 0;
+a figure that cannot be trusted is a missing figure.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Iterator, Mapping
+
+from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import METRICS, Criteria, number
+from ansible_collections.lowlatency.ec2.plugins.module_utils._statistics import bin_width_us
+
+Endpoint = Mapping[str, t.Any]
+Probe = t.Optional[Mapping[str, t.Any]]
+
+
+def endpoints_of(probe: Probe) -> list[Endpoint]:
+    """The endpoints of a probe's result, none for a round without one."""
+    return list((probe or {}).get("endpoints") or [])
+
+
+def endpoint_named(probe: Probe, name: str) -> Endpoint | None:
+    """The endpoint of that name, or None."""
+    return next((endpoint for endpoint in endpoints_of(probe) if endpoint.get("name") == name), None)
+
+
+def completed(address: Mapping[str, t.Any]) -> int:
+    """Handshakes that an address completed; 0 where the count is missing."""
+    count = number(address.get("samples"))
+    return int(count) if count is not None and count > 0 else 0
+
+
+def figure_us(address: Mapping[str, t.Any], metric: str, key: str) -> float | None:
+    """One figure of an address in microseconds, or None when it is missing, not finite or not above 0."""
+    value = number((address.get(metric) or {}).get(key))
+    return value if value is not None and value > 0 else None
+
+
+def complete_addresses(endpoint: Endpoint, samples: int) -> Iterator[Mapping[str, t.Any]]:
+    """The addresses of an endpoint that completed at least so many handshakes."""
+    for address in endpoint.get("addresses") or []:
+        if completed(address) >= max(samples, 1):
+            yield address
+
+
+def lowest(endpoint: Endpoint, metric: str, key: str, samples: int = 1) -> dict[str, t.Any] | None:
+    """The address with the lowest C(key) (C(best_us), C(median_us)) by C(metric).
+
+    Returns C({address, wall_us, wire_us}), or None without a usable figure. Of equal figures the address that
+    sorts first is taken, so that the order of addresses does not matter.
+    """
+    found: list[tuple[float, str, Mapping[str, t.Any]]] = []
+    for address in complete_addresses(endpoint, samples):
+        value = figure_us(address, metric, key)
+        if value is not None:
+            found.append((value, str(address.get("address")), address))
+    if not found:
+        return None
+    _value, name, address = min(found, key=lambda entry: entry[:2])
+    return {"address": name, **{f"{each}_us": figure_us(address, each, key) for each in METRICS}}
+
+
+def best_of(endpoint: Endpoint | None, metric: str, samples: int = 1) -> dict[str, t.Any] | None:
+    """The lowest single handshake of an endpoint: C({address, best_us}), or None without a usable figure."""
+    found = lowest(endpoint, metric, "best_us", samples) if endpoint is not None else None
+    return None if found is None else {"address": found["address"], "best_us": found[f"{metric}_us"]}
+
+
+def best_addresses(probe: Probe, metric: str = "wall", samples: int = 1) -> list[dict[str, t.Any]]:
+    """Which address of each endpoint to use: the one with the best median, and the one with the best handshake.
+
+    Returns one C({endpoint, host, port, pin, best_median, best}) for each endpoint, in the probe's order;
+    C(best_median) and C(best) are C({address, wall_us, wire_us}) or None. C(pin) is the address of the best
+    median: a single lucky handshake says less about the next million than the middle of ten thousand.
+    """
+    rows: list[dict[str, t.Any]] = []
+    for endpoint in endpoints_of(probe):
+        median = lowest(endpoint, metric, "median_us", samples)
+        rows.append(
+            {
+                "endpoint": endpoint.get("name"),
+                "host": endpoint.get("host"),
+                "port": endpoint.get("port"),
+                "pin": median["address"] if median else None,
+                "best_median": median,
+                "best": lowest(endpoint, metric, "best_us", samples),
+            }
+        )
+    return rows
+
+
+def hits_at_most(address: Mapping[str, t.Any], metric: str, limit_us: float) -> int:
+    """How many handshakes of an address surely took at most C(limit_us).
+
+    The best proves one. The histogram proves those in bins that end at or below the limit; handshakes in the
+    bin that holds the limit are left out, since a bin does not tell where in it they lie.
+    """
+    best_us = figure_us(address, metric, "best_us")
+    proven = 1 if best_us is not None and best_us <= limit_us else 0
+    histogram = _histogram(address, metric)
+    bins = zip(histogram.get("edge_us") or [], histogram.get("count") or [])
+    inside = sum(int(count) for edge_us, count in bins if edge_us + bin_width_us(int(edge_us)) <= limit_us)
+    return max(proven, inside)
+
+
+def _histogram(address: Mapping[str, t.Any], metric: str) -> Mapping[str, t.Any]:
+    """The histogram of a metric; one that is not split by metric is of wall times."""
+    histogram = address.get("histogram") or {}
+    if "edge_us" in histogram:
+        return histogram if metric == "wall" else {}
+    return histogram.get(metric) or {}
+
+
+def anchor_hits(probe: Probe, criteria: Criteria, metric: str, samples: int = 1) -> list[dict[str, t.Any]]:
+    """The addresses of any endpoint that meet the criteria, lowest best first.
+
+    Returns a list of C({endpoint, address, median_us, best_us, by}); C(by) is C(median) or C(best), the limit
+    that was met, C(median) where both were.
+    """
+    found: list[dict[str, t.Any]] = []
+    for endpoint in endpoints_of(probe):
+        for address in complete_addresses(endpoint, samples):
+            by = _met(address, criteria, metric)
+            if by is not None:
+                found.append(
+                    {
+                        "endpoint": str(endpoint.get("name")),
+                        "address": str(address.get("address")),
+                        "median_us": figure_us(address, metric, "median_us"),
+                        "best_us": figure_us(address, metric, "best_us"),
+                        "by": by,
+                    }
+                )
+    return sorted(found, key=_hit_order)
+
+
+def _hit_order(hit: Mapping[str, t.Any]) -> tuple[float, str, str]:
+    best_us = hit["best_us"]
+    return (float("inf") if best_us is None else best_us, hit["endpoint"], hit["address"])
+
+
+def _met(address: Mapping[str, t.Any], criteria: Criteria, metric: str) -> str | None:
+    median_us = figure_us(address, metric, "median_us")
+    if criteria.median_us is not None and median_us is not None and median_us <= criteria.median_us:
+        return "median"
+    best_us = figure_us(address, metric, "best_us")
+    if criteria.best_us is None or best_us is None or best_us > criteria.best_us:
+        return None
+    return "best" if hits_at_most(address, metric, criteria.best_us) >= criteria.best_min_hits else None
+
+
+def counts_of(probe: Probe) -> dict[str, int]:
+    """Sums over all addresses: C(addresses), C(handshakes) completed and each kind of error."""
+    total: dict[str, int] = {"addresses": 0, "handshakes": 0}
+    for endpoint in endpoints_of(probe):
+        for address in endpoint.get("addresses") or []:
+            total["addresses"] += 1
+            total["handshakes"] += completed(address)
+            for kind, count in sorted((address.get("errors") or {}).items()):
+                total[kind] = total.get(kind, 0) + int(number(count) or 0)
+    return total

@@ -1,0 +1,64 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# ANSIBLE_ARGS goes to every playbook: make search ANSIBLE_ARGS='-e lab_seed=3 -e search_slot_count=1'
+ANSIBLE_ARGS ?=
+PYTEST_ARGS ?=
+LAB ?= inventory/lab
+
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
+
+play = .venv/bin/ansible-playbook -i $(LAB)
+
+.PHONY: help setup search lab-up lab-down lab-status cleanup test test-unit test-integration lint types sanity bench clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
+
+setup: ## Install what the commands below need; quick when nothing is missing
+	@tools/setup.sh
+
+search: setup ## Bring the lab up and search it for the best rack
+	$(play) playbooks/lab.yml $(ANSIBLE_ARGS)
+	$(play) playbooks/setup.yml $(ANSIBLE_ARGS)
+	$(play) playbooks/search.yml $(ANSIBLE_ARGS)
+	@printf '%s\n' '' 'The lab and the champion are still there: make lab-status shows them, make lab-down takes them down.'
+
+lab-up: setup ## Bring the lab up
+	$(play) playbooks/lab.yml $(ANSIBLE_ARGS)
+
+lab-down: setup ## Take the lab down without a trace
+	$(play) playbooks/lab.yml -e lab_state=absent $(ANSIBLE_ARGS)
+
+lab-status: setup ## Show the lab's instances
+	$(play) playbooks/lab.yml -e lab_state=status $(ANSIBLE_ARGS)
+
+cleanup: setup ## Remove what searches in the lab left, but for survivors
+	$(play) playbooks/cleanup.yml $(ANSIBLE_ARGS)
+
+test: setup lint types sanity ## Everything that must pass
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+test-unit: setup ## The tests that need no root
+	.venv/bin/python -m pytest tests/unit $(PYTEST_ARGS)
+
+test-integration: setup ## The tests that bring labs up
+	.venv/bin/python -m pytest tests/integration $(PYTEST_ARGS)
+
+lint: setup ## Style of Python, YAML and shell
+	.venv/bin/ruff check .
+	tools/collection.sh .venv/bin/ansible-lint --offline --profile production
+
+types: setup ## Type hints
+	tools/collection.sh .venv/bin/mypy
+
+sanity: setup ## ansible-test's sanity tests
+	tools/sanity.sh
+
+bench: setup ## Measure the lab, the probe and the search; ratios and medians
+	.venv/bin/python -m tests.bench
+
+clean: lab-down ## Take the lab down and remove what make setup made
+	rm -rf .venv

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private: run one round of a search on a slot. Documented in plugins/modules/search_round.py."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ownership import current_owner
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import CandidateHost, ControllerModules, StepFailed
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round, SlotMemory
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import ARGUMENT_SPEC, RoundOptions, check_slots
+
+display = Display()
+
+#: Ansible makes a new action for each try of C(until), in the same worker process: what a slot must
+#: remember over its rounds lives here, by task.
+_MEMORIES: dict[str, SlotMemory] = {}
+
+
+class ActionModule(ActionBase):
+    """One task execution is one round."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        """Run a round; raises AnsibleActionFail for what no further round can mend."""
+        result = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        try:
+            return {**result, **self._round(variables)}
+        except (StepFailed, ValueError) as error:
+            raise AnsibleActionFail(f"{error}") from error
+
+    def _round(self, variables: dict[str, t.Any]) -> dict[str, t.Any]:
+        _spec, args = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
+        slot = str(variables["inventory_hostname"])
+        slots = len(variables.get("groups", {}).get("search_slots", [])) or 1
+        check_slots(slots, int(variables.get("ansible_forks", slots)), args["connect"])
+        options = RoundOptions.from_args(args)
+        reports = Reports(options.reports_dir)
+        reports.check_writable()
+        guard = ControllerGuard()
+        memory = _MEMORIES.setdefault(self._task._uuid, SlotMemory())
+        with guard:
+            return Round(
+                options,
+                slot=slot,
+                owner=current_owner(guard.controller_pid, slot),
+                modules=ControllerModules(self, variables, options.aws, guard),
+                connect=lambda address, known_hosts: CandidateHost(
+                    self,
+                    variables,
+                    address=address,
+                    user=options.user,
+                    key_path=options.key_path,
+                    known_hosts=known_hosts,
+                    python=options.python_interpreter,
+                    guard=guard,
+                ),
+                store=FileChampionStore(os.path.join(options.reports_dir, "champion_state.json")),
+                reports=reports,
+                guard=guard,
+                memory=memory,
+                say=lambda text: display.display(f"{slot} round {memory.rounds}: {text}"),
+                check_mode=bool(self._task.check_mode),
+            ).run()

@@ -1,0 +1,373 @@
+#!/usr/bin/python
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: search_round
+version_added: 0.1.0
+short_description: Run one round of a search for the rack that is nearest to an exchange
+description:
+  - Launches one candidate instance, alone in a placement group of its own, measures TCP handshakes from it
+    to every address of the endpoints, and keeps or discards it as its verdict says.
+  - One execution is one round. Loop it with C(until) and R(lowlatency.ec2.champion_verdict,ansible_collections.lowlatency.ec2.champion_verdict_filter).
+  - A shortage of capacity or a candidate that cannot be measured is the outcome of a round, not a failure
+    of the task. The task fails only for what no further round can mend, such as credentials or bad input.
+  - Runs on the controller, on a host that stands for a slot. It reaches the candidate by Ansible's own
+    SSH connection, with a C(known_hosts) file of its own.
+author:
+  - lowlatency.ec2 contributors (@lowlatency)
+options:
+  search_id:
+    description: The search that this round is part of. Groups, instances and the champion document carry it.
+    type: str
+    required: true
+  endpoints:
+    description: What is measured.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The name of the endpoint in results.
+        type: str
+        required: true
+      host:
+        description: The host name that is resolved on the candidate.
+        type: str
+        required: true
+      port:
+        description: The TCP port.
+        type: int
+        default: 443
+      addresses:
+        description: Addresses to use instead of what the name resolves to.
+        type: list
+        elements: str
+        default: []
+  primary_endpoint:
+    description: The name of the endpoint that decides the champion.
+    type: str
+    required: true
+  criteria:
+    description:
+      - What makes an anchor. Keys are V(median_us), V(best_us) and V(best_min_hits); a missing key takes its default.
+    type: dict
+    default: {}
+  metric:
+    description:
+      - Which time of a handshake is compared. V(wall) is the time around C(connect) in user space,
+        V(wire) the kernel's round-trip time of the same handshake.
+    type: str
+    choices: [wall, wire]
+    default: wall
+  instance_types:
+    description: Instance types, tried in order, beginning one further at each round.
+    type: list
+    elements: str
+    required: true
+  image_id:
+    description:
+      - The image. May be C(resolve:ssm:PARAMETER), and may hold V({architecture}), which becomes V(x86_64) or V(arm64).
+    type: str
+    required: true
+  root_device_name:
+    description: The image's root device. Looked up when not given.
+    type: str
+  volume_size_gib:
+    description: Size of the encrypted root volume in GiB; the image's own size when not given.
+    type: int
+  market:
+    description: What is launched.
+    type: str
+    choices: [on-demand, spot]
+    default: on-demand
+  allow_spot_survivor:
+    description: Whether a spot instance may be kept. EC2 cannot protect it from interruption.
+    type: bool
+    default: false
+  subnet_id:
+    description: The subnet to launch into.
+    type: str
+    required: true
+  availability_zone:
+    description: Name or id of the zone that O(subnet_id) must lie in.
+    type: str
+  security_group_ids:
+    description: Security groups of the candidate.
+    type: list
+    elements: str
+    required: true
+  key_name:
+    description: The EC2 key pair of the candidate.
+    type: str
+    required: true
+  key_path:
+    description: The private key file on the controller.
+    type: path
+    required: true
+  user:
+    description: The user to log in as.
+    type: str
+    default: ec2-user
+  python_interpreter:
+    description: Python on the candidate, 3.9 or later.
+    type: str
+    default: /usr/bin/python3
+  connect:
+    description: Which address of the candidate the controller connects to.
+    type: str
+    choices: [public, private, eip]
+    default: public
+  elastic_ip:
+    description: The Elastic IP for O(connect=eip).
+    type: str
+  candidate_name:
+    description: The end of the candidate's name, after the Unix time stamp.
+    type: str
+    default: DC-Search
+  candidate_lifetime_min:
+    description: Minutes after which a candidate that was not kept ends itself.
+    type: int
+    default: 120
+  placement_group_base:
+    description: The beginning of the placement group's name.
+    type: str
+    default: dc-machine-cpg
+  tags:
+    description: Further tags for the group and the instance.
+    type: dict
+    default: {}
+  probe:
+    description: Options of M(lowlatency.ec2.latency_probe).
+    type: dict
+    default: {}
+    suboptions:
+      samples:
+        description: Handshakes for each address.
+        type: int
+        default: 10000
+      warmup:
+        description: Handshakes before the measurement.
+        type: int
+      probe_mode:
+        description: The probe's mode.
+        type: str
+      timeout_ms:
+        description: Time limit of one handshake in ms.
+        type: int
+      max_rate:
+        description: Handshakes a second in all.
+        type: int
+      max_rate_per_address:
+        description: Handshakes a second to one address.
+        type: int
+      block_size:
+        description: Handshakes to one address before the next one's turn.
+        type: int
+      cpu:
+        description: The CPU to pin the probe to.
+        type: int
+  probe_timeout_s:
+    description: Seconds that the probe may take.
+    type: int
+    default: 1800
+  launch_timeout_s:
+    description: Seconds that a candidate may take to run.
+    type: int
+    default: 300
+  ssh_timeout_s:
+    description: Seconds that a running candidate may take to give a shell.
+    type: int
+    default: 300
+  max_rounds:
+    description: Rounds of this slot. The last one says that the search is over.
+    type: int
+    default: 200
+  max_failures_in_row:
+    description: Failed rounds in a row that end the search.
+    type: int
+    default: 5
+  max_hours:
+    description: Hours after which no further round begins.
+    type: float
+  qualified_wanted:
+    description:
+      - V(0) ends the search at the first anchor. A larger number keeps candidates that meet the criteria
+        until there are that many.
+    type: int
+    default: 0
+  reports_dir:
+    description: Where results and the champion document are kept.
+    type: path
+    required: true
+  access_key:
+    description: AWS access key.
+    type: str
+  secret_key:
+    description: AWS secret key.
+    type: str
+  session_token:
+    description: AWS session token.
+    type: str
+  profile:
+    description: AWS profile.
+    type: str
+  region:
+    description: AWS region.
+    type: str
+  endpoint_url:
+    description: URL of an EC2 API other than AWS's own, such as the lab's.
+    type: str
+  aws_ca_bundle:
+    description: CA bundle for AWS connections.
+    type: str
+  aws_config:
+    description: Options of botocore's configuration.
+    type: dict
+  validate_certs:
+    description: Whether certificates are checked.
+    type: bool
+  debug_botocore_endpoint_logs:
+    description: Whether modules report the AWS calls that they made.
+    type: bool
+attributes:
+  check_mode:
+    description: In check mode nothing is launched, and the search is over at once.
+    support: full
+  diff_mode:
+    description: A round has nothing to show as a difference.
+    support: none
+notes:
+  - Writes the results of the round under O(reports_dir), and changes the champion document there by
+    compare-and-swap only.
+  - When the controller ends, the round starts no further step, and what it left is taken by the next run.
+seealso:
+  - module: lowlatency.ec2.latency_probe
+  - module: lowlatency.ec2.candidate_instance
+  - module: lowlatency.ec2.placement_group
+"""
+
+EXAMPLES = r"""
+- name: Try candidates until the search is over
+  lowlatency.ec2.search_round:
+    search_id: tokyo
+    endpoints:
+      - name: fstream-mm
+        host: fstream-mm.binance.com
+    primary_endpoint: fstream-mm
+    criteria:
+      median_us: 122
+      best_us: 102
+    instance_types: [c8g.24xlarge, c8g.metal-24xl]
+    image_id: resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}
+    subnet_id: subnet-0123456789abcdef0
+    security_group_ids: [sg-0123456789abcdef0]
+    key_name: dc-machine
+    key_path: ~/.ssh/dc-machine.pem
+    reports_dir: reports
+    region: ap-northeast-1
+  register: search_result
+  until: (search_result | lowlatency.ec2.champion_verdict({'median_us': 122, 'best_us': 102})).search_over
+  retries: 200
+  delay: 0
+"""
+
+RETURN = r"""
+verdict:
+  description: What the measurements mean.
+  returned: always
+  type: dict
+  contains:
+    kind:
+      description: The strongest of V(anchor), V(champion), V(qualified), V(rejected), V(no_capacity), V(failed).
+      type: str
+      returned: always
+    is_champion:
+      description: Whether the candidate became the champion.
+      type: bool
+      returned: always
+    is_anchor:
+      description: Whether the candidate meets the criteria.
+      type: bool
+      returned: always
+    replaces:
+      description: Instance id of the champion that it replaced.
+      type: str
+      returned: always
+    reason:
+      description: Why, in one sentence.
+      type: str
+      returned: always
+    search_over:
+      description: Whether no further round is wanted.
+      type: bool
+      returned: always
+    stop_reason:
+      description: What ended the search.
+      type: str
+      returned: always
+search_id:
+  description: The search.
+  returned: always
+  type: str
+round_id:
+  description: The round. It is also the key of its launch.
+  returned: always
+  type: str
+round_number:
+  description: The number of the round on its slot, from 1.
+  returned: always
+  type: int
+slot:
+  description: The slot.
+  returned: always
+  type: str
+timestamp:
+  description: When the round began, ISO 8601 in UTC.
+  returned: always
+  type: str
+outcome:
+  description: V(measured), V(no_capacity), V(failed) or V(none).
+  returned: always
+  type: str
+failure:
+  description: The code, step and message of what failed.
+  returned: always
+  type: dict
+attempts:
+  description: The launches that were tried, with AWS's code for each that failed.
+  returned: always
+  type: list
+  elements: dict
+candidate:
+  description: The instance.
+  returned: always
+  type: dict
+probe:
+  description: The result of M(lowlatency.ec2.latency_probe).
+  returned: always
+  type: dict
+champion_before:
+  description: The champion that the verdict was made against.
+  returned: always
+  type: dict
+champion:
+  description: The champion after the round.
+  returned: always
+  type: dict
+limits:
+  description: The plain values that the verdict was made with.
+  returned: always
+  type: dict
+timings:
+  description: Seconds of each step.
+  returned: always
+  type: dict
+cost_usd:
+  description: What the round cost, when prices are known.
+  returned: always
+  type: float
+"""

@@ -1,0 +1,265 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private: run modules from an action, on the controller and on a candidate, with errors as codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import socket
+import time
+import typing as t
+from collections.abc import Callable, Iterator, Mapping
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import connection_loader
+
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
+
+Result = dict[str, t.Any]
+
+#: Codes that no further round can mend: credentials, permissions and input.
+HOPELESS_CODES: frozenset[str] = frozenset(
+    {
+        "AuthFailure",
+        "Blocked",
+        "ExpiredToken",
+        "InvalidAMIID.Malformed",
+        "InvalidAMIID.NotFound",
+        "InvalidClientTokenId",
+        "InvalidGroup.NotFound",
+        "InvalidKeyPair.NotFound",
+        "InvalidParameterCombination",
+        "InvalidParameterValue",
+        "InvalidSecurityGroupID.NotFound",
+        "InvalidSubnetID.NotFound",
+        "MissingParameter",
+        "OptInRequired",
+        "PendingVerification",
+        "SignatureDoesNotMatch",
+        "UnauthorizedOperation",
+        "UnrecognizedClientException",
+        "ValidationError",
+    }
+)
+
+
+class StepFailed(Exception):
+    """A step of a round failed: C(step) names it, C(code) is AWS's or ours, C(result) all that is known."""
+
+    def __init__(self, step: str, code: str, message: str, result: Mapping[str, t.Any] | None = None) -> None:
+        super().__init__(f"{step}: {message}")
+        self.step = step
+        self.code = code
+        self.message = message
+        self.result: Mapping[str, t.Any] = result or {}
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether no further round can mend it: wrong input, or no right to do it."""
+        return self.code in HOPELESS_CODES or self.code == "BadInput"
+
+    def as_failure(self) -> Result:
+        """The C(failure) of a round's result: code, step and message."""
+        return {"code": self.code, "step": self.step, "message": self.message}
+
+
+def _raise_if_failed(step: str, result: Result) -> None:
+    if not result.get("failed"):
+        return
+    error = result.get("error")
+    code = error.get("code") if isinstance(error, Mapping) else None
+    if code is None:
+        # A module that failed on its own arguments has no AWS error: no further round can mend that either.
+        code = "BadInput" if result.get("module_stdout") is None and "exception" not in result else "ModuleFailed"
+    raise StepFailed(step, str(code), str(result.get("msg", "failed without a message")), result)
+
+
+class ControllerModules:
+    """Runs modules on the controller, with the AWS connection options that the action was given."""
+
+    def __init__(
+        self, action: ActionBase, task_vars: dict[str, t.Any], aws: Mapping[str, t.Any], guard: ControllerGuard
+    ) -> None:
+        self._action = action
+        self._task_vars = task_vars
+        self._aws = dict(aws)
+        self._guard = guard
+
+    def run(self, name: str, step: str, **options: t.Any) -> Result:
+        """Run one module; C(None) options are left out. Raises StepFailed, or ControllerGone before it."""
+        self._guard.check()
+        args = {**self._aws, **{key: value for key, value in options.items() if value is not None}}
+        result: Result = self._action._execute_module(module_name=name, module_args=args, task_vars=self._task_vars)
+        _raise_if_failed(step, result)
+        return result
+
+
+class CandidateHost:
+    """A candidate, reached by Ansible's own ssh connection, with a known_hosts file of its own.
+
+    The host key is taken on first use and checked from then on.
+    """
+
+    def __init__(
+        self,
+        action: ActionBase,
+        task_vars: Mapping[str, t.Any],
+        *,
+        address: str,
+        user: str,
+        key_path: str,
+        known_hosts: str,
+        python: str,
+        guard: ControllerGuard,
+    ) -> None:
+        self.address = address
+        self._action = action
+        self._guard = guard
+        self._vars: dict[str, t.Any] = {
+            **task_vars,
+            "ansible_connection": "ssh",
+            "ansible_host": address,
+            "ansible_port": 22,
+            "ansible_user": user,
+            "ansible_ssh_private_key_file": os.path.expanduser(key_path),
+            "ansible_ssh_common_args": " ".join(
+                (
+                    f"-o UserKnownHostsFile={shlex.quote(known_hosts)}",
+                    "-o StrictHostKeyChecking=accept-new -o IdentitiesOnly=yes -o LogLevel=ERROR",
+                    "-o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4",
+                )
+            ),
+            "ansible_ssh_pipelining": True,
+            "ansible_ssh_retries": 0,
+            "ansible_python_interpreter": python,
+            "ansible_become": False,
+        }
+        self._connection = self._connect()
+
+    def _connect(self) -> t.Any:
+        connection = connection_loader.get(
+            "ansible.builtin.ssh",
+            self._action._play_context,
+            task_uuid=self._action._task._uuid,
+            ansible_playbook_pid=str(self._guard.controller_pid),
+        )
+        connection.set_options(var_options=self._vars)
+        connection._shell.set_options(var_options=self._vars)
+        return connection
+
+    @contextlib.contextmanager
+    def _swapped(self) -> Iterator[None]:
+        """Let the action speak to the candidate for a while."""
+        before = self._action._connection
+        self._action._connection = self._connection
+        try:
+            yield
+        finally:
+            self._action._connection = before
+
+    def command(self, command: str) -> tuple[int, str, str]:
+        """Run a shell command; returns code, stdout and stderr. Raises AnsibleConnectionFailure."""
+        with self._swapped():
+            result = self._action._low_level_execute_command(command, sudoable=False)
+        return int(result["rc"]), str(result["stdout"]), str(result["stderr"])
+
+    def wait_for_ssh(self, timeout_s: float) -> None:
+        """Wait until a command runs there. Raises StepFailed with the last error."""
+        deadline = time.monotonic() + timeout_s
+        last = "no answer on port 22"
+        while time.monotonic() < deadline:
+            self._guard.check()
+            if not _port_answers(self.address, 22):
+                time.sleep(0.25)
+                continue
+            try:
+                code, _out, err = self.command("true")
+            except AnsibleConnectionFailure as error:
+                # sshd may answer before the launch key is in place: asked again until the time is up.
+                last = str(error)
+                time.sleep(0.5)
+                continue
+            if code == 0:
+                return
+            last = err
+        raise StepFailed("ssh", "SshTimeout", f"{self.address} gave no shell within {timeout_s:.0f} s: {last}")
+
+    def probe(
+        self, module: str, options: Mapping[str, t.Any], timeout_s: int, on_progress: Callable[[Result], None]
+    ) -> Result:
+        """Run the probe asynchronously and read its progress over the same connection meanwhile."""
+        job = self._start_async(module, options, timeout_s)
+        progress = shlex.quote(str(options["progress_path"]))
+        results = shlex.quote(str(job["results_file"]))
+        look = f"cat {progress} 2>/dev/null; echo; cat {results}"
+        deadline = time.monotonic() + timeout_s + 30
+        pause_s = 0.2
+        while time.monotonic() < deadline:
+            time.sleep(pause_s)
+            pause_s = min(1.0, pause_s * 1.3)
+            _code, out, _err = self.command(look)
+            shown, found = parse_look(out)
+            if found is not None:
+                self.command(f"rm -f {progress} {results}")
+                _raise_if_failed("probe", found)
+                return found
+            if shown is not None:
+                on_progress(shown)
+        raise StepFailed("probe", "ProbeTimeout", f"no result within {timeout_s} s")
+
+    def _start_async(self, module: str, options: Mapping[str, t.Any], timeout_s: int) -> Result:
+        task = self._action._task
+        with self._swapped():
+            before = task.async_val
+            task.async_val = timeout_s
+            try:
+                job: Result = self._action._execute_module(
+                    module_name=module, module_args=dict(options), task_vars=self._vars, wrap_async=True
+                )
+            finally:
+                task.async_val = before
+        _raise_if_failed("probe", job)
+        return job
+
+    def close(self) -> None:
+        """End the connection that is kept open behind the commands."""
+        self._connection.reset()
+
+
+def _port_answers(address: str, port: int, timeout_s: float = 1.0) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(timeout_s)
+        return probe.connect_ex((address, port)) == 0
+
+
+def parse_look(text: str) -> tuple[Result | None, Result | None]:
+    """Read a look at a running probe: its progress (or None) and its result (None while it runs).
+
+    The job file says C(started) without C(finished) until the module has ended; a file that is being
+    written may be cut short, and is read again at the next look.
+    """
+    progress: Result | None = None
+    found: Result | None = None
+    for line in text.splitlines():
+        document = _json_object(line)
+        if document is None:
+            continue
+        if "stage" in document:
+            progress = document
+        elif not (document.get("started") and not document.get("finished")):
+            found = document
+    return progress, found
+
+
+def _json_object(line: str) -> Result | None:
+    try:
+        document = json.loads(line)
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None

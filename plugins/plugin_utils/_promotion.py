@@ -1,0 +1,173 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private: make a candidate a survivor, in an order in which every step may be the last before a crash.
+
+1. shutdown behaviour C(stop), read back: API termination protection does not stop a shutdown from inside
+2. the dead-man timer cancelled, read back
+3. termination and stop protection
+4. tags
+5. the champion document swapped, the replaced champion in C(retiring)
+6. the replaced champion unprotected and terminated
+7. C(retiring) cleared
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+
+from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import GenerationConflict, State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import best_addresses, next_champion
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import Result, StepFailed
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._recovery import retire
+
+if t.TYPE_CHECKING:
+    from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
+
+#: How often a lost race for the document is judged anew before the round fails.
+TRIES = 20
+SCHEDULED = "/run/systemd/shutdown/scheduled"
+
+
+class Promotion:
+    """Promotes the candidate of a round, as its verdict says."""
+
+    def __init__(self, round_: Round) -> None:
+        self._round = round_
+
+    def run(self, result: Result) -> bool:
+        """Protect, then swap the document; returns whether the candidate is a survivor in the end.
+
+        Another slot may promote a better one meanwhile: then the verdict is made anew against it, and
+        a candidate that is no longer kept is unprotected again. C(result) is brought up to date.
+        """
+        candidate = result["candidate"]
+        if candidate.get("market") == "spot" and not self._round.options.allow_spot_survivor:
+            raise StepFailed(
+                "promote",
+                "BadInput",
+                f"{candidate['instance_id']} is a spot instance, which cannot be protected: set "
+                "search_allow_spot_survivor: true to keep it all the same",
+                {"candidate": candidate},
+            )
+        try:
+            self._protect(result)
+        except (AnsibleConnectionFailure, StepFailed) as error:
+            return self._give_up(result, error)
+        if not self._swap(result):
+            return False
+        retire(self._round)
+        self._round.release_address(candidate["instance_id"])
+        return True
+
+    def _give_up(self, result: Result, error: Exception) -> bool:
+        """A candidate that cannot be protected is no survivor: the round failed, and says why."""
+        code = error.code if isinstance(error, StepFailed) else "ConnectionLost"
+        result["outcome"] = "failed"
+        result["failure"] = {"code": code, "step": "promote", "message": str(error)}
+        result["verdict"] = self._round._judge(result)
+        return False
+
+    def _protect(self, result: Result) -> None:
+        self._set(result, "stop_on_shutdown", shutdown_behavior="stop")
+        self._cancel_timer()
+        self._set(result, "protect", termination_protection=True, stop_protection=True)
+        self._tag(result)
+
+    def _tag(self, result: Result) -> None:
+        decided = result["verdict"]
+        more = {"lowlatency:champion": "true"} if decided["is_champion"] else {}
+        more["lowlatency:expires-at"] = "never"
+        tags = self._round.tags(decided["kind"], **more)
+        self._set(result, "tag", tags=tags)
+        self._round.modules.run(
+            "lowlatency.ec2.placement_group",
+            "tag",
+            name=self._round.group,
+            strategy="cluster",
+            tags=tags,
+            purge_tags=False,
+        )
+
+    def _set(self, result: Result, step: str, **wanted: t.Any) -> None:
+        # The module reads back what it changed and fails when EC2 did not take it.
+        self._round.modules.run(
+            "lowlatency.ec2.candidate_instance",
+            step,
+            round_id=result["round_id"],
+            instance_id=result["candidate"]["instance_id"],
+            **wanted,
+        )
+
+    def _cancel_timer(self) -> None:
+        host = self._round.host
+        if host is None:
+            raise StepFailed("cancel_timer", "NoConnection", "the candidate is not connected")
+        code, _out, err = host.command(f"sudo -n shutdown -c && ! test -e {SCHEDULED}")
+        if code != 0:
+            raise StepFailed("cancel_timer", "TimerStillSet", f"the dead-man timer could not be cancelled: {err}")
+
+    def _swap(self, result: Result) -> bool:
+        for _attempt in range(TRIES):
+            state = self._round.store.read()
+            result["champion_before"] = state.champion
+            result["limits"] = self._round._limits(state.to_dict())
+            judged = self._round._judge(result)
+            if judged["kind"] not in ("anchor", "champion", "qualified"):
+                result["verdict"] = judged
+                return False
+            changed_role = judged["kind"] != result["verdict"]["kind"]
+            result["verdict"] = judged
+            if changed_role:
+                self._tag(result)
+            try:
+                swapped = self._round.store.swap(
+                    state.generation, self._next_state(state, result), guard=self._round.guard.check
+                )
+            except GenerationConflict:
+                continue
+            result["champion"] = swapped.champion
+            self._round.reports.write_event(result)
+            return True
+        raise StepFailed("promote", "Contended", f"the champion document changed {TRIES} times under this round")
+
+    def _next_state(self, state: State, result: Result) -> State:
+        decided = result["verdict"]
+        mine = self.record(result)
+        new = state.to_dict()
+        new["search_id"] = self._round.options.search_id
+        if state.search_id != new["search_id"]:
+            # The champion goes on over searches; anchors and qualified candidates belong to theirs.
+            new["anchor"], new["qualified"] = None, []
+        if decided["kind"] == "anchor":
+            new["anchor"] = mine
+        if decided["kind"] == "qualified":
+            new["qualified"] = [*new["qualified"], mine]
+        if decided["is_champion"]:
+            kept = {entry["instance_id"] for entry in [new["anchor"], *new["qualified"]] if entry}
+            old = new["champion"]
+            if old is not None and old["instance_id"] not in kept and old.get("kind", "champion") == "champion":
+                # An anchor or a qualified candidate, of whatever search, was kept for its own sake.
+                new["retiring"] = [*new["retiring"], old]
+            new["champion"] = mine
+        return State.from_dict(new)
+
+    def record(self, result: Result) -> Result:
+        """What the document keeps of this candidate, with the addresses to use per endpoint."""
+        options = self._round.options
+        record = next_champion(
+            candidate=result["candidate"],
+            probe=result["probe"],
+            limits=result["limits"],
+            round_id=result["round_id"],
+            since=result["timestamp"],
+        )
+        return {
+            **record,
+            "kind": result["verdict"]["kind"],
+            "search_id": options.search_id,
+            "endpoint_addresses": best_addresses(result["probe"], options.metric),
+        }

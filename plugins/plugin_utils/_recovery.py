@@ -1,0 +1,84 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Private: bring the champion document and EC2 together again, after a promotion or an earlier crash."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable, Iterable, Mapping
+
+from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import State
+
+if t.TYPE_CHECKING:
+    from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
+
+#: States of an instance that can still be used, or brought back.
+ALIVE = frozenset({"pending", "running", "stopping", "stopped"})
+
+
+def recover(round_: Round) -> None:
+    """Finish what an earlier run left: survivors that are gone leave the document, retiring ones end."""
+    state = round_.store.read()
+    named = survivor_ids(state.to_dict())
+    if named:
+        found = round_.modules.run("lowlatency.ec2.candidate_instance_info", "recover", instance_ids=sorted(named))
+        alive = {entry["instance_id"] for entry in found["candidates"] if entry["state"] in ALIVE}
+        lost = named - alive
+        if lost:
+            round_.store.update(without_survivors(lost), guard=round_.guard.check)
+            round_.reports.write_lost(state.to_dict(), sorted(lost))
+            round_.say(f"no longer there, taken out of the champion document: {', '.join(sorted(lost))}")
+    retire(round_)
+
+
+def retire(round_: Round) -> None:
+    """End the champions that were replaced: back to candidates first, so that a crash here leaks nothing."""
+    retiring = round_.store.read().retiring
+    for old in retiring:
+        round_.terminate(old["instance_id"], force=True)
+        group = old.get("placement_group")
+        if group:
+            round_.modules.run(
+                "lowlatency.ec2.placement_group",
+                "retire",
+                name=group,
+                strategy="cluster",
+                tags=round_.tags("candidate"),
+                purge_tags=False,
+            )
+            round_.memory.pending_groups.append(group)
+    if retiring:
+        round_.store.update(without_retiring(old["instance_id"] for old in retiring), guard=round_.guard.check)
+
+
+def survivor_ids(state: Mapping[str, t.Any]) -> set[str]:
+    """The instances that a document names as kept."""
+    return {entry["instance_id"] for entry in [state["champion"], state["anchor"], *state["qualified"]] if entry}
+
+
+def without_survivors(gone: set[str]) -> Callable[[State], State]:
+    """A change of the document: these instances are not there any more."""
+
+    def change(state: State) -> State:
+        new: dict[str, t.Any] = state.to_dict()
+        for role in ("champion", "anchor"):
+            if new[role] and new[role]["instance_id"] in gone:
+                new[role] = None
+        new["qualified"] = [entry for entry in new["qualified"] if entry["instance_id"] not in gone]
+        return State.from_dict(new)
+
+    return change
+
+
+def without_retiring(instance_ids: Iterable[str]) -> Callable[[State], State]:
+    """A change of the document: these replaced champions have been asked to terminate."""
+    gone = set(instance_ids)
+
+    def change(state: State) -> State:
+        new: dict[str, t.Any] = state.to_dict()
+        new["retiring"] = [entry for entry in new["retiring"] if entry["instance_id"] not in gone]
+        return State.from_dict(new)
+
+    return change

@@ -16,11 +16,13 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import GenerationConflict, State
-from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import best_addresses, next_champion
+from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import is_qualified, next_champion
+from ansible_collections.lowlatency.ec2.plugins.module_utils._figures import best_addresses
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import Result, StepFailed
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._recovery import retire
 
@@ -68,7 +70,7 @@ class Promotion:
         code = error.code if isinstance(error, StepFailed) else "ConnectionLost"
         result["outcome"] = "failed"
         result["failure"] = {"code": code, "step": "promote", "message": str(error)}
-        result["verdict"] = self._round._judge(result)
+        result["verdict"] = self._round.judge(result)
         return False
 
     def _protect(self, result: Result) -> None:
@@ -114,8 +116,8 @@ class Promotion:
         for _attempt in range(TRIES):
             state = self._round.store.read()
             result["champion_before"] = state.champion
-            result["limits"] = self._round._limits(state.to_dict())
-            judged = self._round._judge(result)
+            result["limits"] = self._round.limits(state)
+            judged = self._round.judge(result)
             if judged["kind"] not in ("anchor", "champion", "qualified"):
                 result["verdict"] = judged
                 return False
@@ -135,39 +137,46 @@ class Promotion:
         raise StepFailed("promote", "Contended", f"the champion document changed {TRIES} times under this round")
 
     def _next_state(self, state: State, result: Result) -> State:
+        """The document with this candidate in it; what it held is never dropped, whatever search it came from."""
         decided = result["verdict"]
-        mine = self.record(result)
-        new = state.to_dict()
-        new["search_id"] = self._round.options.search_id
-        if state.search_id != new["search_id"]:
-            # The champion goes on over searches; anchors and qualified candidates belong to theirs.
-            new["anchor"], new["qualified"] = None, []
+        record = self._record(result)
+        new = replace(state, search_id=self._round.options.search_id)
         if decided["kind"] == "anchor":
-            new["anchor"] = mine
-        if decided["kind"] == "qualified":
-            new["qualified"] = [*new["qualified"], mine]
+            new = new.with_anchor(record)
+        if self._qualified(result):
+            new = new.with_qualified(record)
         if decided["is_champion"]:
-            kept = {entry["instance_id"] for entry in [new["anchor"], *new["qualified"]] if entry}
-            old = new["champion"]
-            if old is not None and old["instance_id"] not in kept and old.get("kind", "champion") == "champion":
-                # An anchor or a qualified candidate, of whatever search, was kept for its own sake.
-                new["retiring"] = [*new["retiring"], old]
-            new["champion"] = mine
-        return State.from_dict(new)
+            new = new.with_champion(record)
+        return new
 
-    def record(self, result: Result) -> Result:
+    def _qualified(self, result: Result) -> bool:
+        return is_qualified(
+            outcome=result["outcome"],
+            probe=result["probe"],
+            criteria=self._round.criteria,
+            limits=result["limits"],
+        )
+
+    def _record(self, result: Result) -> Result:
         """What the document keeps of this candidate, with the addresses to use per endpoint."""
         options = self._round.options
-        record = next_champion(
-            candidate=result["candidate"],
-            probe=result["probe"],
-            limits=result["limits"],
-            round_id=result["round_id"],
-            since=result["timestamp"],
-        )
+        more = {"kind": result["verdict"]["kind"], "search_id": options.search_id}
+        if result["verdict"]["is_champion"]:
+            champion = next_champion(
+                candidate=result["candidate"],
+                probe=result["probe"],
+                limits=result["limits"],
+                round_id=result["round_id"],
+                since=result["timestamp"],
+            )
+            return {**champion, **more}
+        candidate = result["candidate"]
         return {
-            **record,
-            "kind": result["verdict"]["kind"],
-            "search_id": options.search_id,
-            "endpoint_addresses": best_addresses(result["probe"], options.metric),
+            "instance_id": candidate["instance_id"],
+            "instance_type": candidate["instance_type"],
+            "placement_group": candidate["placement_group"],
+            "round_id": result["round_id"],
+            "since": result["timestamp"],
+            "best_addresses": best_addresses(result["probe"], options.metric, options.samples),
+            **more,
         }

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import State
 
@@ -20,16 +20,16 @@ ALIVE = frozenset({"pending", "running", "stopping", "stopped"})
 
 def recover(round_: Round) -> None:
     """Finish what an earlier run left: survivors that are gone leave the document, retiring ones end."""
-    state = round_.store.read()
-    named = survivor_ids(state.to_dict())
+    named = round_.store.read().survivors()
     if named:
         found = round_.modules.run("lowlatency.ec2.candidate_instance_info", "recover", instance_ids=sorted(named))
         alive = {entry["instance_id"] for entry in found["candidates"] if entry["state"] in ALIVE}
-        lost = named - alive
+        lost = sorted(named - alive)
         if lost:
-            round_.store.update(without_survivors(lost), guard=round_.guard.check)
-            round_.reports.write_lost(state.to_dict(), sorted(lost))
-            round_.say(f"no longer there, taken out of the champion document: {', '.join(sorted(lost))}")
+            before = round_.store.read()
+            round_.store.update(without(lost), guard=round_.guard.check)
+            round_.reports.write_lost(before, lost)
+            round_.say(f"no longer there, taken out of the champion document: {', '.join(lost)}")
     retire(round_)
 
 
@@ -50,35 +50,22 @@ def retire(round_: Round) -> None:
             )
             round_.memory.pending_groups.append(group)
     if retiring:
-        round_.store.update(without_retiring(old["instance_id"] for old in retiring), guard=round_.guard.check)
+        done = [old["instance_id"] for old in retiring]
+        round_.store.update(lambda state: _without_retiring(state, done), guard=round_.guard.check)
 
 
-def survivor_ids(state: Mapping[str, t.Any]) -> set[str]:
-    """The instances that a document names as kept."""
-    return {entry["instance_id"] for entry in [state["champion"], state["anchor"], *state["qualified"]] if entry}
-
-
-def without_survivors(gone: set[str]) -> Callable[[State], State]:
+def without(gone: Iterable[str]) -> Callable[[State], State]:
     """A change of the document: these instances are not there any more."""
 
     def change(state: State) -> State:
-        new: dict[str, t.Any] = state.to_dict()
-        for role in ("champion", "anchor"):
-            if new[role] and new[role]["instance_id"] in gone:
-                new[role] = None
-        new["qualified"] = [entry for entry in new["qualified"] if entry["instance_id"] not in gone]
-        return State.from_dict(new)
+        for instance_id in gone:
+            state = state.without(instance_id)
+        return state
 
     return change
 
 
-def without_retiring(instance_ids: Iterable[str]) -> Callable[[State], State]:
-    """A change of the document: these replaced champions have been asked to terminate."""
-    gone = set(instance_ids)
-
-    def change(state: State) -> State:
-        new: dict[str, t.Any] = state.to_dict()
-        new["retiring"] = [entry for entry in new["retiring"] if entry["instance_id"] not in gone]
-        return State.from_dict(new)
-
-    return change
+def _without_retiring(state: State, done: Iterable[str]) -> State:
+    for instance_id in done:
+        state = state.without_retiring(instance_id)
+    return state

@@ -17,8 +17,9 @@ from datetime import datetime, timedelta, timezone
 
 from ansible.errors import AnsibleConnectionFailure
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore
-from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import Criteria, verdict
+from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore, State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import Criteria
+from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import check_comparable, failures_after, verdict
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
     CandidateHost,
@@ -109,11 +110,11 @@ class Round:
         self.memory.rounds += 1
         if self.memory.rounds == 1 and not self.check_mode:
             recover(self)
-        before = self._state()
-        result = self._blank(before)
-        early = self._judge(result)
-        if early["search_over"]:
-            return {**result, "verdict": early, "changed": False}
+        result = self._blank(self.store.read())
+        check_comparable(result["champion_before"], result["limits"])
+        early = self._over_already(result)
+        if early is not None:
+            return early
         started = time.monotonic()
         try:
             self._sweep()
@@ -131,6 +132,15 @@ class Round:
         self.reports.write_round(result)
         self._back_off(result)
         return {**result, "changed": self.changed}
+
+    def _over_already(self, result: Result) -> Result | None:
+        """The result when another slot, an earlier run or check mode has ended the search before this round."""
+        # Judged as of the round before: this one has not been used up.
+        limits = {**result["limits"], "round_number": self.memory.rounds - 1}
+        found = self.judge({**result, "limits": limits})
+        if not found["search_over"]:
+            return None
+        return {**result, "limits": limits, "verdict": found, "changed": False}
 
     def _find_candidate(self, result: Result) -> None:
         """Make the group and launch into it; a shortage or a failed step becomes the round's outcome."""
@@ -164,7 +174,7 @@ class Round:
 
     def _keep_or_discard(self, result: Result) -> None:
         """Judge, then promote a survivor or discard the candidate."""
-        result["verdict"] = self._judge(result)
+        result["verdict"] = self.judge(result)
         kept = False
         if result["verdict"]["kind"] in ("anchor", "champion", "qualified"):
             with self._timed("promote_s"):
@@ -176,10 +186,7 @@ class Round:
 
     # -- steps ---------------------------------------------------------------------------------------
 
-    def _state(self) -> Result:
-        return t.cast(Result, self.store.read().to_dict())
-
-    def _blank(self, state: Result) -> Result:
+    def _blank(self, state: State) -> Result:
         return {
             "search_id": self.options.search_id,
             "round_id": f"{self.options.search_id}-{self.stamp}-{self.suffix}",
@@ -191,17 +198,18 @@ class Round:
             "attempts": [],
             "candidate": None,
             "probe": None,
-            "champion_before": state["champion"],
-            "champion": state["champion"],
-            "limits": self._limits(state),
+            "champion_before": state.champion,
+            "champion": state.champion,
+            "limits": self.limits(state),
             "verdict": {},
             "timings": {},
             "cost_usd": None,
         }
 
-    def _limits(self, state: Result) -> Result:
+    def limits(self, state: State) -> Result:
         options = self.options
-        same_search = state["search_id"] == options.search_id
+        survivors = [entry for entry in (state.anchor, *state.qualified) if entry is not None]
+        kept = [entry for entry in survivors if entry.get("search_id") == options.search_id]
         return {
             "primary_endpoint": options.primary_endpoint,
             "metric": options.metric,
@@ -211,8 +219,8 @@ class Round:
             "failures_in_row": self.memory.failures_in_row,
             "max_failures_in_row": options.max_failures_in_row,
             "qualified_wanted": options.qualified_wanted,
-            "qualified_count": len(state["qualified"]) if same_search else 0,
-            "anchor": state["anchor"] if same_search else None,
+            "qualified_count": sum(entry.get("kind") != "anchor" for entry in kept),
+            "anchor": next((entry for entry in kept if entry.get("kind") == "anchor"), None),
             "stop_requested": False,
             "elapsed_s": round(time.monotonic() - self.memory.started_s, 1),
             "max_hours": options.max_hours,
@@ -221,7 +229,7 @@ class Round:
             "check_mode": self.check_mode,
         }
 
-    def _judge(self, result: Result) -> Result:
+    def judge(self, result: Result) -> Result:
         decided: Result = verdict(
             outcome=result["outcome"],
             probe=result["probe"],
@@ -229,7 +237,6 @@ class Round:
             champion_before=result["champion_before"],
             limits=result["limits"],
             failure=result["failure"],
-            instance_id=(result["candidate"] or {}).get("instance_id"),
         )
         return decided
 
@@ -416,7 +423,7 @@ class Round:
 
     def _remember(self, result: Result) -> None:
         kind = result["verdict"]["kind"]
-        self.memory.failures_in_row = self.memory.failures_in_row + 1 if kind == "failed" else 0
+        self.memory.failures_in_row = failures_after(kind, self.memory.failures_in_row)
         self.memory.shortages_in_row = self.memory.shortages_in_row + 1 if kind == "no_capacity" else 0
 
     def _back_off(self, result: Result) -> None:

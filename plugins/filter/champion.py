@@ -32,6 +32,7 @@ def champion_verdict(round_result: t.Any, criteria: t.Any = None) -> dict[str, t
             champion_before=given.get("champion_before"),
             limits=given["limits"],
             failure=given.get("failure"),
+            instance_id=(given.get("candidate") or {}).get("instance_id"),
         )
     except ValueError as error:
         raise AnsibleFilterError(f"champion_verdict: {error}") from error

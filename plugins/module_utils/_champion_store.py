@@ -79,7 +79,7 @@ class State:
             retiring=tuple(document.get("retiring") or ()),
         )
 
-    def as_dict(self) -> dict[str, t.Any]:
+    def to_dict(self) -> dict[str, t.Any]:
         """The document as it is written."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -210,7 +210,7 @@ class FileChampionStore:
             if current.champion is not None and new_state.champion is not None:
                 check_same_measure(current.champion, new_state.champion)
             written = replace(new_state, generation=expected_generation + 1)
-            _check_document(written.as_dict())
+            _check_document(written.to_dict())
             self._write(written, guard)
             return written
 
@@ -246,7 +246,7 @@ class FileChampionStore:
             os.close(lock)
 
     def _write(self, state: State, guard: Callable[[], None] | None) -> None:
-        text = json.dumps(state.as_dict(), indent=2, allow_nan=False) + "\n"
+        text = json.dumps(state.to_dict(), indent=2, allow_nan=False) + "\n"
         directory, name = os.path.split(self.path)
         # One name for all: the lock is held, and what a crash left of it is written over.
         draft = os.path.join(directory, f".{name}.draft")

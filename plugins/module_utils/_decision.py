@@ -60,12 +60,14 @@ def verdict(
     champion_before: Champion | None,
     limits: Mapping[str, t.Any],
     failure: Mapping[str, t.Any] | None = None,
+    instance_id: str | None = None,
 ) -> dict[str, t.Any]:
     """Judge one round.
 
     C(outcome) is one of OUTCOMES, C(probe) the result of M(lowlatency.ec2.latency_probe) or None, C(criteria) a
     C(search_criteria) dictionary, C(champion_before) the champion that sits, C(limits) the plain values of
-    L(Limits), C(failure) a C({code, step, message}) or None.
+    L(Limits), C(failure) a C({code, step, message}) or None. C(instance_id) is the candidate's: one that already
+    sits as champion, because an earlier run broke off after the swap, stays champion and replaces nothing.
 
     Returns C({kind, is_champion, is_anchor, replaces, reason, search_over, stop_reason}). C(kind) is the strongest
     of KINDS that holds; a round that tried nothing (outcome C(none)) keeps nothing and is C(rejected).
@@ -80,10 +82,10 @@ def verdict(
     wanted = criteria if isinstance(criteria, Criteria) else Criteria.from_dict(criteria)
     held = Limits.from_dict(limits)
     if outcome == "measured":
-        found = _judge_measured(probe, wanted, champion_before, held)
+        found = _judge_measured(probe, wanted, champion_before, held, instance_id)
     else:
         found = _judge_unmeasured(outcome, failure)
-    stop_reason = _stop_reason(found, held)
+    stop_reason = _stop_reason(outcome, found, held)
     return {
         "kind": found.kind,
         "is_champion": found.is_champion,
@@ -153,22 +155,21 @@ def next_champion(
     round_id: str,
     since: str,
 ) -> dict[str, t.Any]:
-    """The champion's entry of C(champion_state.json) for a candidate whose verdict says that it is one.
+    """A survivor's entry of C(champion_state.json), in the shape of a champion.
 
     C(samples) is the number that was asked of each address, which is what comparisons go by. C(since) is the
     time of the promotion, ISO 8601 UTC, as the caller read it. C(best_addresses) says which address of each
-    endpoint to use from there. Raises ValueError when the primary endpoint has no usable figure.
+    endpoint to use from there. An anchor or a qualified candidate may have no figure of the primary endpoint:
+    C(best_us) and C(address) are then None, and the store refuses such an entry as champion.
     """
     held = Limits.from_dict(limits)
-    best = best_of(endpoint_named(probe, held.primary_endpoint), held.metric, held.samples)
-    if best is None:
-        raise ValueError(f"{candidate.get('instance_id')} has no usable figure of {held.primary_endpoint}")
+    best = best_of(endpoint_named(probe, held.primary_endpoint), held.metric, held.samples) or {}
     return {
         "instance_id": candidate["instance_id"],
         "instance_type": candidate["instance_type"],
         "placement_group": candidate["placement_group"],
-        "best_us": best["best_us"],
-        "address": best["address"],
+        "best_us": best.get("best_us"),
+        "address": best.get("address"),
         "endpoint": held.primary_endpoint,
         "metric": held.metric,
         "samples": held.samples,
@@ -199,9 +200,12 @@ def _judge_unmeasured(outcome: str, failure: Mapping[str, t.Any] | None) -> _Fin
     return _Finding("failed", reason or "the round failed without saying why")
 
 
-def _judge_measured(probe: Probe, criteria: Criteria, champion: Champion | None, limits: Limits) -> _Finding:
+def _judge_measured(
+    probe: Probe, criteria: Criteria, champion: Champion | None, limits: Limits, instance_id: str | None
+) -> _Finding:
     if champion is not None:
         _check_comparable(champion, limits)
+        champion = None if champion.get("instance_id") == instance_id else champion
     counts = counts_of(probe)
     if counts["handshakes"] == 0:
         errors = ", ".join(f"{kind} {count}" for kind, count in counts.items() if kind != "addresses")
@@ -250,8 +254,12 @@ def _champion_reason(best: dict[str, t.Any] | None, champion: Champion | None, l
     return f"{told} {beaten} {champion['best_us']:.2f}µs of {champion['instance_id']}"
 
 
-def _stop_reason(found: _Finding, limits: Limits) -> str | None:
-    # The order is that of STOP_REASONS: what was found comes before what ran out.
+def _stop_reason(outcome: str, found: _Finding, limits: Limits) -> str | None:
+    # The order is that of STOP_REASONS: what was found comes before what ran out. A round that tried nothing
+    # is asked before it begins, so it neither uses up its number nor touches the row of failures.
+    idle = outcome == "none"
+    rounds = limits.round_number - (1 if idle else 0)
+    failures = limits.failures_in_row if idle else failures_after(found.kind, limits.failures_in_row)
     count = limits.qualified_count + (1 if found.meets_criteria else 0)
     wanted = limits.qualified_wanted
     asked = {
@@ -260,8 +268,8 @@ def _stop_reason(found: _Finding, limits: Limits) -> str | None:
         "qualified": wanted > 0 and count >= wanted,
         "stopped": limits.stop_requested,
         "budget": _budget_spent(limits),
-        "failures": failures_after(found.kind, limits.failures_in_row) >= limits.max_failures_in_row,
-        "rounds": limits.round_number >= limits.max_rounds,
+        "failures": failures >= limits.max_failures_in_row,
+        "rounds": rounds >= limits.max_rounds,
     }
     return next((reason for reason in STOP_REASONS if asked[reason]), None)
 

@@ -15,13 +15,14 @@ import platform
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import (
     NS_PER_S,
     AddressRecord,
     Campaign,
+    LoopbackTouch,
     Pacer,
     blocking_connector,
 )
@@ -141,16 +142,17 @@ def run_probe(plan: Plan, *, dry: bool = False) -> dict[str, Any]:
 def _measure(plan: Plan, records: Sequence[AddressRecord], report: ProgressReport) -> None:
     # Seeded by the system, so that two probes never draw the same gaps; nothing here has to be hard to guess.
     chance = random.Random()  # noqa: S311
+    touch = LoopbackTouch()
     campaign = Campaign(
         records,
         connect=blocking_connector(plan.timeout_ms, time.perf_counter_ns),
-        pacer=Pacer(time.perf_counter_ns, time.sleep, chance.random),
+        pacer=Pacer(time.perf_counter_ns, time.sleep, chance.random, touch),
         max_rate=plan.max_rate,
         max_rate_per_address=plan.max_rate_per_address,
         shuffle=chance.shuffle,
         report=report.tick,
     )
-    with quiet_process(plan.cpu):
+    with closing(touch), quiet_process(plan.cpu):
         report.enter("warmup", records)
         campaign.warm_up(plan.warmup)
         report.enter("measure", records)

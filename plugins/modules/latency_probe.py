@@ -12,7 +12,7 @@ version_added: 0.1.0
 author: lowlatency.ec2 contributors (@lowlatency)
 description:
   - Measures, from the host that it runs on, how long a TCP handshake takes with each address of each endpoint.
-  - Every handshake has two times. Its wall time is what C(connect(\)) takes in user space, with the wake-up of the
+  - Every handshake has two times. Its wall time is what C(connect) takes in user space, with the wake-up of the
     process and the interpreter. Its wire time is the kernel's own round-trip time from C(TCP_INFO), which neither
     of them can inflate.
   - An address is warmed up first and then measured in shuffled blocks together with all others, so that a drift in time

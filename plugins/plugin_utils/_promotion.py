@@ -22,7 +22,6 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import GenerationConflict, State
 from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import is_qualified, next_champion
-from ansible_collections.lowlatency.ec2.plugins.module_utils._figures import best_addresses
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import Result, StepFailed
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._recovery import retire
 
@@ -74,9 +73,13 @@ class Promotion:
         return False
 
     def _protect(self, result: Result) -> None:
-        self._set(result, "stop_on_shutdown", shutdown_behavior="stop")
+        # EC2 takes neither protection nor the shutdown behaviour stop for a spot instance.
+        protectable = result["candidate"].get("market") != "spot"
+        if protectable:
+            self._set(result, "stop_on_shutdown", shutdown_behavior="stop")
         self._cancel_timer()
-        self._set(result, "protect", termination_protection=True, stop_protection=True)
+        if protectable:
+            self._set(result, "protect", termination_protection=True, stop_protection=True)
         self._tag(result)
 
     def _tag(self, result: Result) -> None:
@@ -159,24 +162,11 @@ class Promotion:
 
     def _record(self, result: Result) -> Result:
         """What the document keeps of this candidate, with the addresses to use per endpoint."""
-        options = self._round.options
-        more = {"kind": result["verdict"]["kind"], "search_id": options.search_id}
-        if result["verdict"]["is_champion"]:
-            champion = next_champion(
-                candidate=result["candidate"],
-                probe=result["probe"],
-                limits=result["limits"],
-                round_id=result["round_id"],
-                since=result["timestamp"],
-            )
-            return {**champion, **more}
-        candidate = result["candidate"]
-        return {
-            "instance_id": candidate["instance_id"],
-            "instance_type": candidate["instance_type"],
-            "placement_group": candidate["placement_group"],
-            "round_id": result["round_id"],
-            "since": result["timestamp"],
-            "best_addresses": best_addresses(result["probe"], options.metric, options.samples),
-            **more,
-        }
+        survivor = next_champion(
+            candidate=result["candidate"],
+            probe=result["probe"],
+            limits=result["limits"],
+            round_id=result["round_id"],
+            since=result["timestamp"],
+        )
+        return {**survivor, "kind": result["verdict"]["kind"], "search_id": self._round.options.search_id}

@@ -135,12 +135,8 @@ class Round:
 
     def _over_already(self, result: Result) -> Result | None:
         """The result when another slot, an earlier run or check mode has ended the search before this round."""
-        # Judged as of the round before: this one has not been used up.
-        limits = {**result["limits"], "round_number": self.memory.rounds - 1}
-        found = self.judge({**result, "limits": limits})
-        if not found["search_over"]:
-            return None
-        return {**result, "limits": limits, "verdict": found, "changed": False}
+        found = self.judge(result)
+        return {**result, "verdict": found, "changed": False} if found["search_over"] else None
 
     def _find_candidate(self, result: Result) -> None:
         """Make the group and launch into it; a shortage or a failed step becomes the round's outcome."""
@@ -237,6 +233,7 @@ class Round:
             champion_before=result["champion_before"],
             limits=result["limits"],
             failure=result["failure"],
+            instance_id=(result["candidate"] or {}).get("instance_id"),
         )
         return decided
 

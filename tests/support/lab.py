@@ -1,0 +1,157 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A lab of a test's own, driven by the playbooks as a person would."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import typing as t
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Lab 0 is the user's own; tests take a free one of these, so that they can run side by side.
+INDEXES = range(6, 16)
+
+
+@contextmanager
+def free_index() -> Iterator[int]:
+    """A lab index that no other test holds, for as long as the context lasts."""
+    for index in INDEXES:
+        with open(f"/tmp/lowlatency-lab-test-{index}.lock", "w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield index
+            return
+    raise RuntimeError(f"all labs {INDEXES} are in use by other tests")
+
+
+@dataclass
+class Lab:
+    """A lab, and the folder of its results."""
+
+    index: int
+    folder: Path
+    variables: dict[str, t.Any] = field(default_factory=dict)
+
+    @property
+    def reports(self) -> Path:
+        return self.folder / "reports"
+
+    def command(self, playbook: str, *options: str, **variables: t.Any) -> list[str]:
+        """The command line of a playbook in this lab."""
+        given = {
+            "lab_index": self.index,
+            "search_reports_dir": str(self.reports),
+            "search_drain_delay_s": 1,
+            "cleanup_delay_s": 1,
+            **self.variables,
+            **variables,
+        }
+        return [
+            str(ROOT / ".venv/bin/ansible-playbook"),
+            "-i",
+            str(ROOT / "inventory/lab"),
+            str(ROOT / f"playbooks/{playbook}.yml"),
+            "-e",
+            json.dumps(given),
+            *options,
+        ]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+
+    def play(
+        self, playbook: str, *options: str, fails: bool = False, timeout_s: float = 600, **variables: t.Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a playbook to its end; what it printed is in the failure when it ends otherwise than expected."""
+        done = subprocess.run(
+            self.command(playbook, *options, **variables),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            cwd=self.folder,
+            env=self.environment,
+            check=False,
+        )
+        if (done.returncode != 0) != fails:
+            raise AssertionError(f"{playbook} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-2000:]}")
+        return done
+
+    @contextmanager
+    def playing(self, playbook: str, *options: str, **variables: t.Any) -> Iterator[subprocess.Popen[str]]:
+        """A playbook that goes on while the test acts; it is ended with the context."""
+        with open(self.folder / f"{playbook}.out", "w", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                self.command(playbook, *options, **variables),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                cwd=self.folder,
+                env=self.environment,
+                start_new_session=True,
+            )
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGKILL)
+                process.wait(30)
+
+    # -- what is there to see ------------------------------------------------------------------------
+
+    def ask(self, path: str) -> t.Any:
+        """What the simulated region says of itself."""
+        url = f"http://127.0.0.1:{4566 + self.index}{path}"
+        with urllib.request.urlopen(url, timeout=10) as answer:  # the scheme and the host are written above
+            return json.load(answer)
+
+    def instances(self) -> list[dict[str, t.Any]]:
+        """The instances that are not terminated."""
+        return [each for each in self.ask("/lab/instances") if each["state"] not in ("terminated", "shutting-down")]
+
+    def calls(self) -> list[dict[str, t.Any]]:
+        """Every API call that the region answered."""
+        return t.cast("list[dict[str, t.Any]]", self.ask("/lab/calls"))
+
+    def truth(self) -> dict[str, t.Any]:
+        """The region's own truth."""
+        return t.cast("dict[str, t.Any]", json.loads((self.reports / "lab_truth.json").read_text(encoding="utf-8")))
+
+    def state(self) -> dict[str, t.Any]:
+        """The champion's document."""
+        text = (self.reports / "champion_state.json").read_text(encoding="utf-8")
+        return t.cast("dict[str, t.Any]", json.loads(text))
+
+    def rounds(self) -> list[dict[str, t.Any]]:
+        """Every round that was written down, in order."""
+        lines: list[str] = []
+        for path in sorted(self.reports.glob("latency_*.jsonl")):
+            lines += path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+
+@contextmanager
+def lab(folder: Path, **variables: t.Any) -> Iterator[Lab]:
+    """Bring a lab up, with its network set up, and take it down again whatever happens."""
+    with free_index() as index:
+        mine = Lab(index, folder, variables)
+        try:
+            mine.play("lab")
+            mine.play("setup")
+            yield mine
+        finally:
+            mine.play("lab", lab_state="absent")

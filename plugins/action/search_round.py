@@ -12,14 +12,22 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ownership import owner_of
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import CandidateHost, ControllerModules, StepFailed
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
+    CandidateHost,
+    ControllerModules,
+    StepFailed,
+)
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round, SlotMemory
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import ARGUMENT_SPEC, RoundOptions, check_slots
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import (
+    ARGUMENT_SPEC,
+    RoundOptions,
+    check_slots,
+)
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import SlotMemory
 
 display = Display()
 

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import connection_loader
-
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
 
 Result = dict[str, t.Any]

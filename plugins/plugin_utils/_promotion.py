@@ -19,7 +19,6 @@ import typing as t
 from dataclasses import replace
 
 from ansible.errors import AnsibleConnectionFailure
-
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import GenerationConflict, State
 from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import is_qualified, next_champion
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import Result, StepFailed

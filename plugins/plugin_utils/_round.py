@@ -12,11 +12,9 @@ import secrets
 import time
 import typing as t
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from ansible.errors import AnsibleConnectionFailure
-
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore, State
 from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import Criteria
 from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import check_comparable, failures_after, verdict
@@ -31,37 +29,9 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._promotion import P
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._recovery import recover
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import RoundOptions
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import SlotMemory, dead_man_timer
 
 COLLECTION = "lowlatency.ec2"
-#: Seconds that an exhausted instance type is not asked for again (Karpenter remembers as long).
-EXHAUSTED_S = 180.0
-BACKOFF_FIRST_S, BACKOFF_LAST_S = 5.0, 60.0
-
-
-@dataclass
-class SlotMemory:
-    """What a slot knows from one round to the next; it lives in the slot's worker process."""
-
-    started_s: float = field(default_factory=time.monotonic)
-    rounds: int = 0
-    failures_in_row: int = 0
-    shortages_in_row: int = 0
-    pending_groups: list[str] = field(default_factory=list)
-    exhausted_until_s: dict[str, float] = field(default_factory=dict)
-
-    def types_to_try(self, instance_types: list[str], now_s: float) -> list[str]:
-        """Rotate by round, without the types that had no capacity a short while ago (unless all had)."""
-        turn = (self.rounds - 1) % len(instance_types)
-        rotated = instance_types[turn:] + instance_types[:turn]
-        fresh = [name for name in rotated if self.exhausted_until_s.get(name, 0.0) <= now_s]
-        return fresh or rotated
-
-    def backoff_s(self) -> float:
-        """Seconds to wait after a round in which no type had capacity: 5, 10, 20, 40, then 60."""
-        if not self.shortages_in_row:
-            return 0.0
-        doubled: float = BACKOFF_FIRST_S * 2.0 ** (self.shortages_in_row - 1)
-        return min(BACKOFF_LAST_S, doubled)
 
 
 class Round:
@@ -401,7 +371,7 @@ class Round:
 
     def _drop_group(self) -> None:
         """Delete the group of a failed launch at once."""
-        self.modules.run(f"{COLLECTION}.placement_group", "placement_group", state="absent", name=self.group, wait=False)
+        self.modules.run(f"{COLLECTION}.placement_group", "drop_group", state="absent", name=self.group, wait=False)
 
     def _sweep(self) -> None:
         """Delete the groups of discarded candidates that have terminated by now."""
@@ -442,11 +412,3 @@ class Round:
             yield
         finally:
             self.timings[name] = self.timings.get(name, 0.0) + time.monotonic() - started
-
-
-def dead_man_timer(lifetime_min: int) -> str:
-    """User data that ends the candidate after its lifetime, whatever becomes of the controller.
-
-    With shutdown behaviour C(terminate) a shutdown from inside terminates the instance.
-    """
-    return f"#!/bin/sh\n# Ends this candidate when nobody has kept it by then.\nshutdown -h +{lifetime_min}\n"

@@ -87,7 +87,8 @@ class Lab:
             check=False,
         )
         if (done.returncode != 0) != fails:
-            raise AssertionError(f"{playbook} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-2000:]}")
+            told = f"{done.stdout[-8000:]}\n{done.stderr[-2000:]}"
+            raise AssertionError(f"{playbook} ended with {done.returncode}\n{told}")
         return done
 
     @contextmanager

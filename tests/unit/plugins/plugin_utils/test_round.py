@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed, parse_look
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import EXHAUSTED_S, SlotMemory, dead_man_timer
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import EXHAUSTED_S, SlotMemory, dead_man_timer
 from hypothesis import given
 from hypothesis import strategies as st
 

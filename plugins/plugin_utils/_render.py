@@ -2,14 +2,48 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private: the text that a person reads of a search. Pure: plain values in, lines out."""
+"""Private: the text that a person reads of a search.
+
+Pure functions: a round's result, a champion or a state document in, lines out. Who shows them adds colour, who
+keeps them adds the file.
+"""
 
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+from ansible_collections.lowlatency.ec2.plugins.module_utils._figures import best_addresses, endpoints_of, figure_us
 
 NO_FIGURE = "-"
+
+#: What is said to characters outside ASCII where the terminal cannot show them.
+_ASCII = str.maketrans({"µ": "u", "…": "...", "≤": "<="})
+
+Document = Mapping[str, t.Any]
+
+
+class Line(t.NamedTuple):
+    """A line and what it is: C(head), C(detail), C(anchor), C(champion), C(kept), C(plain) or C(bad)."""
+
+    text: str
+    style: str = "detail"
+
+
+#: Style of the line that tells a verdict, by its kind.
+_STYLES: dict[str, str] = {
+    "anchor": "anchor",
+    "champion": "champion",
+    "qualified": "kept",
+    "rejected": "plain",
+    "no_capacity": "bad",
+    "failed": "bad",
+}
+
+
+def to_ascii(text: str) -> str:
+    """The same text for a terminal without UTF-8; microseconds become C(us)."""
+    return text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
 
 
 def microseconds(value: t.Any) -> str:
@@ -17,7 +51,7 @@ def microseconds(value: t.Any) -> str:
     return NO_FIGURE if value is None else f"{float(value):.2f}µs"
 
 
-def endpoint_line(row: Mapping[str, t.Any], metric: str = "wall") -> str:
+def endpoint_line(row: Document, metric: str = "wall") -> str:
     """C(name: median=…µs (address), best=…µs (address)) of one row of L(best_addresses)."""
     parts = []
     for label, key in (("median", "best_median"), ("best", "best")):
@@ -27,22 +61,214 @@ def endpoint_line(row: Mapping[str, t.Any], metric: str = "wall") -> str:
     return f"{row['endpoint']}: {', '.join(parts)}"
 
 
-def champion_lines(state: Mapping[str, t.Any]) -> list[str]:
-    """The champion of a state document in a few lines, with the address of each endpoint to use."""
-    champion = state.get("champion")
-    if not champion:
-        return ["No champion yet"]
-    lines = [
-        f"Champion of {champion['endpoint']}: {champion['instance_id']} ({champion['instance_type']})",
-        f"  Best latency: {microseconds(champion['best_us'])} ({champion['address']}, {champion['metric']} time)",
-        f"  Placement group: {champion['placement_group']}",
-        "  Status: PROTECTED - no search and no cleanup ends it",
+# -- a round ------------------------------------------------------------------------------------------
+
+
+def round_lines(result: Document, verbosity: int = 0) -> list[Line]:
+    """One block for a round that ended. From C(verbosity) 1 on it holds the figures of both metrics."""
+    decided = result.get("verdict") or {}
+    lines = [Line(_head(result), "head")]
+    lines += [Line(f"  {text}") for text in _figure_lines(result, verbosity)]
+    lines += [Line(f"  {text}", "bad") for text in _attempt_lines(result)]
+    lines.append(_verdict_line(result, decided))
+    lines += _champion_of_round(result, decided)
+    if decided.get("search_over"):
+        lines.append(Line(f"  Search over: {stop_text(decided.get('stop_reason'))}", "head"))
+    return lines
+
+
+def _head(result: Document) -> str:
+    candidate = result.get("candidate") or {}
+    limits = result.get("limits") or {}
+    words = [str(candidate[key]) for key in ("instance_id", "instance_type") if candidate.get(key)]
+    words.append(f"{result.get('slot') or 'slot'}, round {result.get('round_number')} of {limits.get('max_rounds')}")
+    if candidate.get("placement_group"):
+        words.append(str(candidate["placement_group"]))
+    return f"[{result.get('timestamp')}] {'  '.join(words)}"
+
+
+def _metrics(result: Document, verbosity: int) -> list[str]:
+    metric = (result.get("limits") or {}).get("metric", "wall")
+    return ["wall", "wire"] if verbosity > 0 else [metric]
+
+
+def _figure_lines(result: Document, verbosity: int) -> list[str]:
+    samples = (result.get("limits") or {}).get("samples", 1)
+    lines = []
+    for metric in _metrics(result, verbosity):
+        suffix = f" [{metric}]" if verbosity > 0 or metric != "wall" else ""
+        for row in best_addresses(result.get("probe"), metric, samples):
+            lines.append(f"{endpoint_line(row, metric)}{suffix}")
+    return lines
+
+
+def _attempt_lines(result: Document) -> list[str]:
+    refused = [attempt for attempt in result.get("attempts") or [] if attempt.get("code")]
+    return [f"{attempt.get('instance_type')}: {attempt['code']}" for attempt in refused]
+
+
+def _verdict_line(result: Document, decided: Document) -> Line:
+    kind = str(decided.get("kind"))
+    style = _STYLES.get(kind, "plain")
+    if result.get("outcome") == "measured" and kind != "failed":
+        return Line(f"  Passed: {passed(decided)}. {kind.capitalize()}: {decided.get('reason')}", style)
+    label = {"no_capacity": "No capacity", "failed": "Failed"}.get(kind, "Not tried")
+    return Line(f"  {label}: {decided.get('reason')}", style)
+
+
+def passed(decided: Document) -> bool:
+    """Whether a verdict says that the criteria were met."""
+    return bool(decided.get("is_anchor")) or decided.get("kind") == "qualified"
+
+
+def _champion_of_round(result: Document, decided: Document) -> list[Line]:
+    champion, before = result.get("champion"), result.get("champion_before")
+    if decided.get("is_champion") and champion:
+        figure = f"{microseconds(champion['best_us'])} ({champion['address']})"
+        lines = [Line(f"  New {champion['endpoint']} champion! {figure}", "champion")]
+        if decided.get("replaces") and before:
+            lines.append(Line(f"    Replacing old champion {_with_figure(before)}", "champion"))
+        return lines
+    if champion:
+        return [Line(f"  Champion: {_with_figure(champion)}", "plain")]
+    return [Line("  Champion: none yet", "plain")]
+
+
+def _with_figure(champion: Document) -> str:
+    return f"{champion['instance_id']} ({microseconds(champion['best_us'])})"
+
+
+_STOPS: dict[str, str] = {
+    "anchor": "an anchor was found",
+    "budget": "the budget is spent",
+    "check_mode": "check mode launches nothing",
+    "error": "the task failed",
+    "failures": "too many rounds failed in a row",
+    "qualified": "enough candidates qualified",
+    "rounds": "all rounds were used",
+    "skipped": "the task was skipped",
+    "stopped": "it was asked to stop",
+}
+
+
+def stop_text(stop_reason: str | None) -> str:
+    """A stop reason in words."""
+    return _STOPS.get(str(stop_reason), str(stop_reason))
+
+
+# -- the text log -------------------------------------------------------------------------------------
+
+
+def log_lines(result: Document) -> list[str]:
+    """A round in full, for the text log: its block with both metrics, then each address, then what it took."""
+    lines = [line.text for line in round_lines(result, verbosity=1)]
+    for endpoint in endpoints_of(result.get("probe")):
+        lines.append(f"  {endpoint.get('name')} ({endpoint.get('host')}:{endpoint.get('port')})")
+        lines += [f"    {_address_line(address)}" for address in endpoint.get("addresses") or []]
+    timings = result.get("timings") or {}
+    if timings:
+        took = ", ".join(f"{name[:-2]} {seconds:.1f} s" for name, seconds in sorted(timings.items()))
+        lines.append(f"  Took: {took}")
+    lines.append(f"  Round: {result.get('round_id')}")
+    return lines
+
+
+def _address_line(address: Document) -> str:
+    figures = [
+        f"{metric} " + " ".join(f"{key[:-3]}={microseconds(figure_us(address, metric, key))}" for key in _KEYS)
+        for metric in ("wall", "wire")
     ]
+    errors = ", ".join(f"{kind} {count}" for kind, count in sorted((address.get("errors") or {}).items()) if count)
+    counted = f"{address.get('address')!s:<15} {address.get('samples')} samples"
+    return f"{counted}; {'; '.join(figures)}; errors: {errors or 'none'}"
+
+
+_KEYS: tuple[str, ...] = ("best_us", "median_us", "p99_us")
+
+
+# -- the champion -------------------------------------------------------------------------------------
+
+
+def champion_lines(state: Document) -> list[str]:
+    """The survivors of a state document in a few lines, with the address of each endpoint to use."""
+    champion = state.get("champion")
+    lines = _champion_status(champion) if champion else ["No champion yet"]
     anchor = state.get("anchor")
     if anchor:
-        lines.append(f"Anchor: {anchor['instance_id']} ({anchor['instance_type']}) in {anchor['placement_group']}")
-    for each in state.get("qualified") or []:
-        lines.append(f"Qualified: {each['instance_id']} ({each['instance_type']}) in {each['placement_group']}")
-    for row in champion.get("best_addresses") or []:
-        lines.append(f"  Use {row['pin'] or NO_FIGURE} for {row['host']} ({endpoint_line(row, champion['metric'])})")
+        lines.append(f"Anchor: {_with_group(anchor)}")
+    lines += [f"Qualified: {_with_group(entry)}" for entry in state.get("qualified") or []]
     return lines
+
+
+def _champion_status(champion: Document) -> list[str]:
+    metric = champion["metric"]
+    lines = [
+        f"Current {champion['endpoint']} champion: {champion['instance_id']} ({champion['instance_type']})",
+        f"  Best latency: {microseconds(champion['best_us'])} ({champion['address']}, {metric} time)",
+        f"  Placement Group: {champion['placement_group']}",
+        "  Status: PROTECTED - Will persist after the search",
+    ]
+    for row in champion.get("best_addresses") or []:
+        lines.append(f"  For {row['host']} use {row['pin'] or NO_FIGURE} ({endpoint_line(row, metric)})")
+    return lines
+
+
+def _with_group(entry: Document) -> str:
+    return f"{entry['instance_id']} ({entry.get('instance_type')}) in {entry.get('placement_group')}"
+
+
+# -- the champion log ---------------------------------------------------------------------------------
+
+_RULE = "-" * 80
+_PROTECTED = "PROTECTED - Will persist after script termination"
+
+
+def event_blocks(result: Document) -> list[list[str]]:
+    """What a round changed, as blocks of the champion log: one block, and one event word, for each change."""
+    decided, candidate = result["verdict"], result["candidate"]
+    stamp = result["timestamp"]
+    blocks = []
+    if decided["is_champion"]:
+        word = "NEW_CHAMPION" if decided.get("replaces") else "INITIAL_CHAMPION"
+        blocks.append(_block(stamp, word, _promoted(result["champion"], result.get("champion_before"))))
+    if decided["is_anchor"] or decided["kind"] == "qualified":
+        word, label = ("ANCHOR_FOUND", "Anchor") if decided["is_anchor"] else ("QUALIFIED", "Qualified")
+        blocks.append(_block(stamp, word, [*_standing(label, candidate, _PROTECTED), ("Why", decided["reason"])]))
+    return blocks
+
+
+def lost_blocks(state: Document, instance_ids: Sequence[str], stamp: str) -> list[list[str]]:
+    """Survivors that are gone without the search having ended them, as blocks of the champion log."""
+    roles = [("CHAMPION_LOST", "Lost Champion", state.get("champion"))]
+    roles.append(("ANCHOR_LOST", "Lost Anchor", state.get("anchor")))
+    roles += [("QUALIFIED_LOST", "Lost Qualified", entry) for entry in state.get("qualified") or []]
+    status = "GONE - no longer there, taken out of champion_state.json"
+    return [
+        _block(stamp, word, _standing(label, entry, status))
+        for word, label, entry in roles
+        if entry and entry["instance_id"] in instance_ids
+    ]
+
+
+def _promoted(champion: Document, before: Document | None) -> list[tuple[str, str]]:
+    rows = [
+        ("New Champion", f"{champion['instance_id']} ({champion['instance_type']})"),
+        ("Best Latency", microseconds(champion["best_us"])),
+        ("Optimal IP", str(champion["address"])),
+        ("Placement Group", str(champion["placement_group"])),
+        ("Status", _PROTECTED),
+    ]
+    if before and before["instance_id"] != champion["instance_id"]:
+        rows.insert(1, ("Old Champion", _with_figure(before)))
+    return rows
+
+
+def _standing(label: str, entry: Document, status: str) -> list[tuple[str, str]]:
+    rows = [(label, f"{entry['instance_id']} ({entry.get('instance_type')})")]
+    if entry.get("best_us") is not None:
+        rows.append(("Best Latency", microseconds(entry["best_us"])))
+    return [*rows, ("Placement Group", str(entry.get("placement_group"))), ("Status", status)]
+
+
+def _block(stamp: str, word: str, rows: list[tuple[str, str]]) -> list[str]:
+    return [f"{stamp} - {word}", *(f"  {label}: {value}" for label, value in rows), _RULE]

@@ -1,0 +1,324 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hosts made of namespaces: each instance has its own network, mounts, processes, host name and sshd."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from local_region.hosts import image, instance_disk, linux
+from local_region.hosts.backend import HostSpec
+from local_region.hosts.boot_plan import BootPlan
+
+_LOG = logging.getLogger("lab.hosts")
+_PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_START_TIMEOUT_S = 20.0
+_END_TIMEOUT_S = 10.0
+
+
+class InstanceNetwork(Protocol):
+    """What hosts need of the network (see local_region.network.layout.LabNetwork)."""
+
+    def attach(self, namespace: str, private_ip: str) -> None: ...
+    def detach(self, namespace: str) -> None: ...
+    def set_public_addresses(self, namespace: str, addresses: Sequence[str]) -> None: ...
+
+
+class HostError(RuntimeError):
+    """An instance did not come up; the message says where."""
+
+
+class _Host:
+    """One instance. Its thread does one thing after the other, in the order in which they were asked."""
+
+    def __init__(self, spec: HostSpec, folder: str, namespace: str) -> None:
+        self.spec = spec
+        self.folder = folder
+        self.namespace = namespace
+        self.public_addresses: tuple[str, ...] = (spec.public_ip,) if spec.public_ip else ()
+        self.wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.running: _Boot | None = None
+
+
+class _Boot:
+    """One boot of a host: its process outside, the way to end it, and what it reported."""
+
+    def __init__(self, process: subprocess.Popen[bytes], lifeline: int, report: int) -> None:
+        self.process = process
+        self.lifeline = lifeline
+        self.report = report
+        self.init_pidfd = -1
+        self.ready = False
+        self.ended_by_us = False
+
+
+class NamespaceHosts:
+    """A HostBackend (see local_region.hosts.backend) of real hosts.
+
+    `hosts_dir` gets a tmpfs of its own with the instances' disks; `log_dir` a console log per instance.
+    `boot_s` says how long a boot waits before sshd starts; `prepare` is called with a spec before its first boot
+    and `forget` after its end.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: InstanceNetwork,
+        hosts_dir: str,
+        log_dir: str,
+        resolver: str,
+        namespace_of: Callable[[str], str],
+        boot_s: Callable[[str], float] = lambda _: 0.0,
+        prepare: Callable[[HostSpec], None] = lambda _: None,
+        forget: Callable[[HostSpec], None] = lambda _: None,
+    ) -> None:
+        self._network = network
+        self._hosts_dir = hosts_dir
+        self._log_dir = log_dir
+        self._resolver = resolver
+        self._namespace_of = namespace_of
+        self._boot_s = boot_s
+        self._prepare = prepare
+        self._forget = forget
+        self._hosts: dict[str, _Host] = {}
+        self._threads: list[threading.Thread] = []
+        self._callbacks: list[Callable[[str], None]] = []
+        self._lock = threading.Lock()
+        self._image_lock = threading.Lock()
+
+    def open(self) -> None:
+        """Make the tmpfs that holds the disks. Raises OSError."""
+        os.makedirs(self._hosts_dir, mode=0o700, exist_ok=True)
+        os.makedirs(self._log_dir, mode=0o755, exist_ok=True)
+        if not os.path.ismount(self._hosts_dir):
+            linux.mount("lowlatency-lab", self._hosts_dir, "tmpfs", linux.MS_NODEV, "mode=755,size=50%")
+
+    def close(self, timeout_s: float = 30.0) -> None:
+        """Terminate every host, wait for them to be gone, and remove the tmpfs."""
+        with self._lock:
+            left = list(self._hosts)
+        for instance_id in left:
+            self.terminate(instance_id)
+        for thread in self._threads:
+            thread.join(timeout_s)
+        if os.path.ismount(self._hosts_dir):
+            linux.unmount(self._hosts_dir)
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(self._hosts_dir)
+
+    # What the API asks (HostBackend)
+
+    def launch(self, spec: HostSpec) -> None:
+        host = _Host(spec, os.path.join(self._hosts_dir, spec.instance_id), self._namespace_of(spec.instance_id))
+        thread = threading.Thread(target=self._work, args=(host,), name=spec.instance_id, daemon=True)
+        with self._lock:
+            if spec.instance_id in self._hosts:
+                raise HostError(f"{spec.instance_id} exists")
+            self._hosts[spec.instance_id] = host
+            self._threads = [old for old in self._threads if old.is_alive()] + [thread]
+        host.wanted.put(lambda: self._first_boot(host))
+        thread.start()
+
+    def terminate(self, instance_id: str) -> None:
+        with self._lock:
+            host = self._hosts.pop(instance_id, None)
+        if host is not None:
+            host.wanted.put(lambda: self._remove(host))
+            host.wanted.put(None)
+
+    def stop(self, instance_id: str) -> None:
+        self._ask(instance_id, self._end)
+
+    def start(self, instance_id: str) -> None:
+        self._ask(instance_id, self._boot)
+
+    def reboot(self, instance_id: str) -> None:
+        self._ask(instance_id, self._restart)
+
+    def set_public_addresses(self, instance_id: str, addresses: Sequence[str]) -> None:
+        wanted = tuple(addresses)
+        self._ask(instance_id, lambda host: self._address(host, wanted))
+
+    def booted(self, instance_id: str) -> bool:
+        with self._lock:
+            host = self._hosts.get(instance_id)
+        running = host.running if host else None
+        return running is not None and running.ready
+
+    def on_shutdown(self, callback: Callable[[str], None]) -> None:
+        self._callbacks.append(callback)
+
+    # What a host's own thread does
+
+    def _ask(self, instance_id: str, action: Callable[[_Host], None]) -> None:
+        with self._lock:
+            host = self._hosts.get(instance_id)
+        if host is not None:
+            host.wanted.put(lambda: action(host))
+
+    def _work(self, host: _Host) -> None:
+        for action in iter(host.wanted.get, None):
+            try:
+                action()
+            except Exception:
+                # The API has answered long ago: as on EC2, a host that fails shows in its status checks and here.
+                _LOG.exception("%s: failed", host.spec.instance_id)
+
+    def _first_boot(self, host: _Host) -> None:
+        self._prepare(host.spec)
+        instance_disk.prepare(host.folder, host.spec)
+        self._boot(host)
+
+    def _boot(self, host: _Host) -> None:
+        if host.running is not None:
+            return
+        self._network.attach(host.namespace, host.spec.private_ip)
+        self._network.set_public_addresses(host.namespace, host.public_addresses)
+        lifeline_read, lifeline_write = os.pipe()
+        report_read, report_write = os.pipe()
+        try:
+            process = self._start_process(host, lifeline_read, report_write)
+        except BaseException:
+            os.close(lifeline_write)
+            os.close(report_read)
+            raise
+        finally:
+            os.close(lifeline_read)
+            os.close(report_write)
+        running = _Boot(process, lifeline_write, report_read)
+        host.running = running
+        first = _read_line(running.report, _START_TIMEOUT_S)
+        if not first.startswith("pid "):
+            self._end(host)
+            raise HostError(f"{host.spec.instance_id} did not start, see {self._log_of(host)}")
+        # Its parent has not waited for it yet, so the pid is still its own.
+        running.init_pidfd = os.pidfd_open(int(first.split()[1]))
+        threading.Thread(target=self._watch, args=(host, running), daemon=True).start()
+
+    def _start_process(self, host: _Host, lifeline: int, report: int) -> subprocess.Popen[bytes]:
+        plan = BootPlan(
+            instance_id=host.spec.instance_id,
+            hostname=host.spec.hostname,
+            network_namespace=f"/run/netns/{host.namespace}",
+            layers=(self._image_for(host.spec.user_name),),
+            separate_mounts=tuple(image.separate_mounts()),
+            disk=host.folder,
+            mount_point=os.path.join(host.folder, "root"),
+            boot_s=self._boot_s(host.spec.instance_id),
+            lifeline_fd=lifeline,
+            report_fd=report,
+        )
+        with open(self._log_of(host), "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-S", "-s", "-m", "local_region.hosts.instance_init"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lifeline, report),
+                env={"PYTHONPATH": _PACKAGE_ROOT, "PATH": os.defpath, "LANG": "C.UTF-8"},
+                cwd="/",
+            )
+        if process.stdin is not None:
+            with process.stdin as pipe:
+                pipe.write(plan.to_json().encode())
+        return process
+
+    def _image_for(self, user_name: str) -> str:
+        layer = os.path.join(self._hosts_dir, f"image-{user_name}")
+        with self._image_lock:
+            if not os.path.isdir(layer):
+                image.build(layer, user_name, self._resolver)
+        return layer
+
+    def _log_of(self, host: _Host) -> str:
+        return os.path.join(self._log_dir, f"{host.spec.instance_id}.log")
+
+    def _watch(self, host: _Host, running: _Boot) -> None:
+        """Follow what a boot reports until the host ends."""
+        ended = ""
+        while line := _read_line(running.report, None):
+            if line == "ready":
+                running.ready = True
+            elif line.startswith("ended "):
+                running.ready = False
+                ended = line.split()[1]
+        os.close(running.report)
+        if not running.ended_by_us:
+            host.wanted.put(lambda: self._ended_from_inside(host, running, ended))
+
+    def _ended_from_inside(self, host: _Host, running: _Boot, mode: str) -> None:
+        if host.running is not running:
+            return
+        if not mode:
+            _LOG.error("%s: ended by itself, see %s", host.spec.instance_id, self._log_of(host))
+        self._end(host)
+        if mode == "reboot":
+            self._boot(host)
+            return
+        for callback in self._callbacks:
+            callback(host.spec.instance_id)
+
+    def _end(self, host: _Host) -> None:
+        """End every process of the host and take it off the network; its disk stays."""
+        running, host.running = host.running, None
+        if running is None:
+            return
+        running.ended_by_us = True
+        if running.init_pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(running.init_pidfd, signal.SIGKILL)
+        os.close(running.lifeline)
+        try:
+            running.process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            _LOG.error("%s: did not end within %s s", host.spec.instance_id, _END_TIMEOUT_S)
+            running.process.kill()
+        if running.init_pidfd >= 0:
+            os.close(running.init_pidfd)
+        else:
+            os.close(running.report)  # nobody watches it yet
+        self._network.detach(host.namespace)
+
+    def _restart(self, host: _Host) -> None:
+        self._end(host)
+        self._boot(host)
+
+    def _address(self, host: _Host, addresses: tuple[str, ...]) -> None:
+        host.public_addresses = addresses
+        if host.running is not None:
+            self._network.set_public_addresses(host.namespace, addresses)
+
+    def _remove(self, host: _Host) -> None:
+        self._end(host)
+        self._network.detach(host.namespace)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(host.folder)
+        self._forget(host.spec)
+
+
+def _read_line(descriptor: int, timeout_s: float | None) -> str:
+    """Read up to a line's end from a pipe; "" at its end or when nothing comes in time."""
+    line = b""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while not line.endswith(b"\n"):
+        if not poll.poll(None if timeout_s is None else timeout_s * 1000):
+            return ""
+        byte = os.read(descriptor, 1)
+        if not byte:
+            return ""
+        line += byte
+    return line.decode().strip()

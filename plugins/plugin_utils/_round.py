@@ -258,9 +258,7 @@ class Round:
                 wait_timeout=options.launch_timeout_s,
             )
         result["attempts"] = launched["attempts"]
-        for attempt in launched["attempts"]:
-            if attempt["code"]:
-                self.memory.exhausted_until_s[attempt["instance_type"]] = now_s + EXHAUSTED_S
+        self.memory.note_shortages(launched["attempts"], now_s)
         if launched["candidate"] is None:
             self._no_candidate(result, launched)
             return None

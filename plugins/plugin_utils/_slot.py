@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import time
+import typing as t
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 #: Seconds that an exhausted instance type is not asked for again (Karpenter remembers as long).
@@ -31,6 +33,12 @@ class SlotMemory:
         rotated = instance_types[turn:] + instance_types[:turn]
         fresh = [name for name in rotated if self.exhausted_until_s.get(name, 0.0) <= now_s]
         return fresh or rotated
+
+    def note_shortages(self, attempts: Iterable[Mapping[str, t.Any]], now_s: float) -> None:
+        """Remember which types a launch could not have."""
+        for attempt in attempts:
+            if attempt["code"]:
+                self.exhausted_until_s[attempt["instance_type"]] = now_s + EXHAUSTED_S
 
     def backoff_s(self) -> float:
         """Seconds to wait after a round in which no type had capacity: 5, 10, 20, 40, then 60."""

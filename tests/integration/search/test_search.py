@@ -1,0 +1,244 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Complete searches in labs: real instances, real ssh, real handshakes, and the lab's truth to hold them against."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.lab import ROOT, Lab, lab
+from support.truth import champion_gap_us
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+#: Criteria that no rack meets, so that a search goes on to its last round.
+NOTHING_MEETS = {"median_us": 1, "best_us": 1}
+#: Racks that differ by less than this are as good as each other.
+TIE_US = 10.0
+
+
+@pytest.fixture(scope="module")
+def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with lab(tmp_path_factory.mktemp("search"), lab_seed=3, probe_samples=300) as mine:
+        yield mine
+
+
+@pytest.fixture(scope="module")
+def searched(running_lab: Lab) -> Lab:
+    """A lab in which one slot has searched to its last round."""
+    output = running_lab.play("search", search_slot_count=1, search_max_rounds=5, search_criteria=NOTHING_MEETS).stdout
+    (running_lab.folder / "search.out").write_text(output, encoding="utf-8")
+    return running_lab
+
+
+def test_the_champion_is_the_best_of_the_candidates(searched: Lab) -> None:
+    state = searched.state()
+    gap_us, judged = champion_gap_us(searched.rounds(), searched.truth(), state["champion"])
+    assert judged == 5
+    assert gap_us <= TIE_US
+    assert [round_["verdict"]["stop_reason"] for round_ in searched.rounds()] == [None] * 4 + ["rounds"]
+
+
+def test_only_the_champion_is_left(searched: Lab) -> None:
+    left = searched.instances()
+    assert [each["instance_id"] for each in left] == [searched.state()["champion"]["instance_id"]]
+    assert searched.state()["retiring"] == []
+
+
+def test_a_person_sees_rounds_and_no_retries(searched: Lab) -> None:
+    output = (searched.folder / "search.out").read_text(encoding="utf-8")
+    assert "RETRYING" not in output
+    for round_ in searched.rounds():
+        assert round_["candidate"]["instance_id"] in output
+    assert len(re.findall(r"fstream-mm: median=[\d.]+\S+ \([\d.]+\), best=[\d.]+\S+ \([\d.]+\)", output)) >= 5
+    champion = searched.state()["champion"]
+    assert f"associate-address --instance-id {champion['instance_id']}" in output
+
+
+def test_results_are_written(searched: Lab) -> None:
+    rows = []
+    for path in searched.reports.glob("latency_*.csv"):
+        with open(path, newline="", encoding="utf-8") as file:
+            rows += list(csv.DictReader(file))
+    assert [row["instance_id"] for row in rows] == [each["candidate"]["instance_id"] for each in searched.rounds()]
+    assert {row["passed"] for row in rows} == {"False"}
+    assert all(float(row["best_best_us_fstream-mm"]) > 0 for row in rows)
+    champions = "".join(path.read_text(encoding="utf-8") for path in searched.reports.glob("champion_log_*.txt"))
+    assert champions.count("INITIAL_CHAMPION") == 1
+    assert searched.state()["champion"]["instance_id"] in champions
+
+
+def test_every_candidate_had_a_group_a_name_and_tags_of_its_own(searched: Lab) -> None:
+    rounds = searched.rounds()
+    groups = [each["candidate"]["placement_group"] for each in rounds]
+    assert len(set(groups)) == len(groups)
+    assert all(re.fullmatch(r"dc-machine-cpg-\d{10}-slot-1-[0-9a-f]{4}", group) for group in groups)
+
+
+def test_the_probe_counts_handshakes(searched: Lab) -> None:
+    for round_ in searched.rounds():
+        for endpoint in round_["probe"]["endpoints"]:
+            assert len(endpoint["addresses"]) == 8
+            for address in endpoint["addresses"]:
+                assert address["samples"] == 300
+                assert address["wire"]["median_us"] <= address["wall"]["median_us"]
+
+
+def test_cleanup_leaves_survivors_alone(searched: Lab) -> None:
+    before = searched.instances()
+    searched.play("cleanup")
+    assert searched.instances() == before
+    again = searched.play("cleanup").stdout
+    assert re.search(r"localhost\s+: .*changed=0", again)
+
+
+def test_teardown_refuses_while_a_survivor_lives(searched: Lab) -> None:
+    told = searched.play("teardown", fails=True).stdout
+    assert searched.state()["champion"]["instance_id"] in told
+
+
+def test_a_second_run_goes_on_with_the_same_champion(searched: Lab) -> None:
+    before = searched.state()["champion"]
+    searched.play("search", search_slot_count=2, search_max_rounds=2, search_criteria=NOTHING_MEETS)
+    after = searched.state()["champion"]
+    assert after["best_us"] <= before["best_us"]
+    gap_us, judged = champion_gap_us(searched.rounds(), searched.truth(), after)
+    assert judged == 9
+    assert gap_us <= TIE_US
+    assert [each["instance_id"] for each in searched.instances()] == [after["instance_id"]]
+
+
+def test_criteria_that_all_meet_end_the_search_with_an_anchor(searched: Lab) -> None:
+    searched.play("search", search_slot_count=1, search_id="easy", search_criteria={"median_us": 5000})
+    last = searched.rounds()[-1]
+    assert last["verdict"]["kind"] == "anchor"
+    assert last["verdict"]["stop_reason"] == "anchor"
+    count = len(searched.rounds())
+    told = searched.play("search", search_slot_count=1, search_id="easy", search_criteria={"median_us": 5000})
+    assert len(searched.rounds()) == count, told.stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "options", "told"),
+    [
+        ({"search_primary_endpoint": "nowhere"}, [], "search_primary_endpoint: 'nowhere'"),
+        ({"search_criteria": {"median_us": -1}}, [], "search_criteria.median_us"),
+        ({"search_criteria": {"median": 100}}, [], "search_criteria.median"),
+        ({"search_instance_types": []}, [], "search_instance_types"),
+        ({"search_instance_types": ["t3.micro"]}, [], "t3.micro"),
+        ({"search_slot_count": 6}, ["--forks", "5"], "search_slot_count: 6"),
+        ({"search_reports_dir": "/proc/nowhere"}, [], "/proc/nowhere"),
+        ({"network_key_path": "/nonexistent.pem"}, [], "/nonexistent.pem"),
+        ({"search_accept_cost": False}, [], "search_accept_cost"),
+        ({"lab_scenario": "nothing_such"}, [], "lab_scenario"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_launched(
+    running_lab: Lab, variables: dict[str, object], options: list[str], told: str
+) -> None:
+    playbook = "lab" if "lab_scenario" in variables else "search"
+    before = len([call for call in running_lab.calls() if call["action"] == "RunInstances" and not call["code"]])
+    done = running_lab.play(playbook, *options, fails=True, **variables)
+    lines = [line for line in done.stdout.splitlines() if told in line]
+    assert lines, done.stdout[-3000:]
+    after = len([call for call in running_lab.calls() if call["action"] == "RunInstances" and not call["code"]])
+    assert after == before
+
+
+def test_check_mode_launches_nothing(running_lab: Lab) -> None:
+    before = len(running_lab.calls())
+    running_lab.play("search", "--check", search_id="checked")
+    assert [call["action"] for call in running_lab.calls()[before:] if call["write"]] == []
+
+
+def _wait_for_probe(out: Path, process: subprocess.Popen[str]) -> None:
+    for _look in range(600):
+        assert process.poll() is None, out.read_text(encoding="utf-8")[-3000:]
+        if "is running in" in out.read_text(encoding="utf-8"):
+            return
+        time.sleep(0.1)
+    raise AssertionError("no candidate ran within a minute")
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGHUP])
+def test_a_dead_controller_calls_no_more_and_the_next_run_sweeps(running_lab: Lab, sign: signal.Signals) -> None:
+    searching = {"search_id": f"killed-{sign.name}", "search_slot_count": 1, "search_criteria": NOTHING_MEETS}
+    with running_lab.playing("search", **searching) as process:
+        _wait_for_probe(running_lab.folder / "search.out", process)
+        process.send_signal(sign)
+        process.wait(30)
+    ended_s = time.time()
+    time.sleep(6)
+    late = [call for call in running_lab.calls() if call["at_s"] > ended_s + 2]
+    assert late == []
+    kept = {entry["instance_id"] for entry in _survivors(running_lab)}
+    left = {each["instance_id"] for each in running_lab.instances()} - kept
+    assert left, "the kill came too late to leave anything"
+    running_lab.play("search", search_max_rounds=1, **searching)
+    kept = {entry["instance_id"] for entry in _survivors(running_lab)}
+    assert {each["instance_id"] for each in running_lab.instances()} - kept == set()
+
+
+def _survivors(mine: Lab) -> list[dict[str, str]]:
+    state = mine.state()
+    return [entry for entry in [state["champion"], state["anchor"], *state["qualified"]] if entry]
+
+
+def test_an_address_is_bound_to_the_champion_again(running_lab: Lab) -> None:
+    running_lab.play("setup", network_allocate_elastic_ip=True)
+    running_lab.play(
+        "search",
+        search_connect="eip",
+        search_id="by-address",
+        search_slot_count=1,
+        search_max_rounds=1,
+        search_criteria={"median_us": 5000},
+        network_allocate_elastic_ip=True,
+    )
+    elastic = {address for each in running_lab.instances() for address in each.get("elastic_ips", [])}
+    assert elastic == set()
+    assert running_lab.rounds()[-1]["verdict"]["kind"] == "anchor"
+
+
+def test_teardown_removes_what_setup_made_when_told(running_lab: Lab) -> None:
+    running_lab.play("cleanup", cleanup_all_searches=True)
+    running_lab.play("teardown", teardown_survivors=True)
+    assert running_lab.instances() == []
+
+
+def test_the_lab_leaves_nothing(tmp_path: Path) -> None:
+    with lab(tmp_path) as mine:
+        index = mine.index
+        assert f"ll{index}-" in subprocess.check_output(["ip", "netns", "list"], text=True)
+    assert f"ll{index}-" not in subprocess.check_output(["ip", "netns", "list"], text=True)
+    assert f"198.18.{16 * index}." not in subprocess.check_output(["ip", "route"], text=True)
+    assert f"ll{index}" not in subprocess.check_output(["ip", "-o", "link"], text=True)
+    with open("/proc/mounts", encoding="utf-8") as mounts:
+        assert f"/run/lowlatency-lab/{index}" not in mounts.read()
+    assert not os.path.exists(f"/run/lowlatency-lab/{index}")
+
+
+def test_playbooks_are_found_by_their_full_names(running_lab: Lab) -> None:
+    command = [str(ROOT / ".venv/bin/ansible-playbook"), "lowlatency.ec2.lab", "-i", str(ROOT / "inventory/lab")]
+    variables = {"lab_index": running_lab.index, "lab_state": "status"}
+    done = subprocess.run(
+        [*command, "-e", json.dumps(variables)],
+        capture_output=True,
+        text=True,
+        cwd=running_lab.folder,
+        env=running_lab.environment,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout

@@ -6,51 +6,130 @@
 
 from __future__ import annotations
 
+import statistics
+from dataclasses import dataclass
 from pathlib import Path
 
-from local_region.network.layout import LabNetwork
-from local_region.topology import Topology
+from local_region.network.child import ChildError, NamespaceChild
+from local_region.network.layout import RELEASE_TUN, SYN_TAP, LabNetwork
+from local_region.topology import HIGHEST_US, Topology
+
+_REFERENCE_DELAYS_US = (80.0, 160.0, 320.0)
+_REFERENCE_HANDSHAKES = 200
+_WARM_UP_HANDSHAKES = 50
+_CALIBRATION_TIMEOUT_S = 60.0
+# TCP_INFO cuts off what is below 1 us, so it reads half of one too little on average.
+_ROUNDING_US = 0.5
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the path takes beside the delay: for each reference delay, and the median that is taken off."""
+
+    correction_us: float
+    added_us: dict[float, float]
 
 
 class DelayLine:
     """The process that gives each handshake the round-trip time of its rack.
 
     It holds back SYNs only, each by the truth from the instance's rack to the address plus a jitter, less what the
-    path itself takes (`correction_us`, measured at the start with a reference flow). A SYN from an address that has
-    no rack is delayed by `default_us`; one to a dead address is dropped.
+    path itself takes (measured at the start with a reference flow). A SYN from an address that has no rack is
+    delayed by `default_us`; one to a dead address is dropped.
 
     Every method may be called from any thread. All raise ChildError when the process is gone or refuses.
     """
 
     def __init__(
-        self, network: LabNetwork, topology: Topology, *, default_us: float = 400.0, log_path: Path | None = None
+        self,
+        network: LabNetwork,
+        topology: Topology,
+        *,
+        default_us: float = HIGHEST_US,
+        log_path: Path | None = None,
     ) -> None:
-        """`log_path` gets, in binary, the delay that each handshake really had; see `log.read`."""
-        self.network = network
-        self.topology = topology
-        self.correction_us: float | None = None
+        """`log_path` gets, in binary, what was done with each handshake; `log.read` reads it."""
+        plan = network.addressing
+        self._network = network
+        self._target = topology.endpoints[0]
+        self._dead = topology.dead
+        self._child = NamespaceChild(
+            "local_region.delay_line.process",
+            {
+                "namespace": plan.exchange_namespace,
+                "tap": SYN_TAP,
+                "tun": RELEASE_TUN,
+                "racks_us": {
+                    rack: {address: us for addresses in endpoints.values() for address, us in addresses.items()}
+                    for rack, endpoints in topology.truths_us().items()
+                },
+                "jitter_us": [round(us, 3) for us in topology.jitter_us()],
+                "default_us": default_us,
+                "dead": sorted(topology.dead),
+                "log_path": str(log_path) if log_path else None,
+            },
+        )
+        self.calibration: Calibration | None = None
 
     @property
     def pid(self) -> int | None:
-        """The process id while it runs."""
-        raise NotImplementedError
+        """The process id while it was started and not stopped."""
+        return self._child.pid
 
     @property
     def running(self) -> bool:
-        raise NotImplementedError
+        return self._child.running
 
     def start(self) -> int | None:
-        """Start and calibrate, return the process id. The network and the listener must be up. About 1 s."""
-        raise NotImplementedError
+        """Start and calibrate, return the process id. The network and the listener must be up. Takes about 1 s."""
+        if not self._child.running:
+            self._child.start()
+            try:
+                self.calibrate()
+            except BaseException:
+                self._child.stop()
+                raise
+        return self._child.pid
 
     def stop(self) -> None:
-        """End the process; its SYNs in flight are lost. Nothing to do when it was not started."""
-        raise NotImplementedError
+        """End the process; SYNs that it holds are lost. Nothing to do when it was not started."""
+        self._child.stop()
 
     def set_rack(self, private_ip: str, rack: str) -> None:
         """Put the instance with this private address into a rack. Works at once, also for one that moves."""
-        raise NotImplementedError
+        self._child.ask({"do": "place", "source": private_ip, "rack": rack})
 
     def remove(self, private_ip: str) -> None:
-        """Forget an instance. Nothing to do for an unknown one."""
-        raise NotImplementedError
+        """Forget an instance; nothing to do for an unknown one."""
+        self._child.ask({"do": "forget", "source": private_ip})
+
+    def calibrate(self) -> Calibration:
+        """Measure what the path takes and take it off every delay from now on. Best done while the lab is idle."""
+        plan = self._network.addressing
+        flow = NamespaceChild("local_region.delay_line.reference", {"namespace": plan.reference_namespace})
+        self._network.attach(plan.reference_namespace, plan.reference_address)
+        try:
+            flow.start()
+            self._correct(0.0)
+            self._added_us(flow, _REFERENCE_DELAYS_US[0], _WARM_UP_HANDSHAKES)
+            added_us = {us: self._added_us(flow, us, _REFERENCE_HANDSHAKES) for us in _REFERENCE_DELAYS_US}
+        finally:
+            flow.stop()
+            self.remove(plan.reference_address)
+            self._network.detach(plan.reference_namespace)
+        self.calibration = Calibration(round(statistics.median(added_us.values()) + _ROUNDING_US, 2), added_us)
+        self._correct(self.calibration.correction_us)
+        return self.calibration
+
+    def _correct(self, correction_us: float) -> None:
+        self._child.ask({"do": "correct", "correction_us": correction_us})
+
+    def _added_us(self, flow: NamespaceChild, delay_us: float, count: int) -> float:
+        """Return by how much the wire median of a lone flow is above the delay. Raises ChildError without answers."""
+        self._child.ask({"do": "fix", "source": self._network.addressing.reference_address, "delay_us": delay_us})
+        address = next(address for address in self._target.addresses if address not in self._dead)
+        request = {"address": address, "port": self._target.port, "count": count}
+        wires_us = flow.ask(request, _CALIBRATION_TIMEOUT_S)["wires_us"]
+        if len(wires_us) < count // 2:
+            raise ChildError(f"the delay line can't be calibrated: {len(wires_us)} of {count} handshakes were answered")
+        return float(statistics.median(wires_us)) - delay_us

@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
         slots = len(variables.get("groups", {}).get("search_slots", [])) or 1
         check_slots(slots, int(variables.get("ansible_forks", slots)), args["connect"])
         options = RoundOptions.from_args(args)
-        reports = Reports(options.reports_dir)
+        reports = Reports(options.reports_dir, options.criteria)
         reports.check_writable()
         guard = ControllerGuard()
         memory = _MEMORIES.setdefault(self._task._uuid, SlotMemory())

@@ -99,6 +99,13 @@ def champion_summary(state: t.Any) -> list[str]:
     return champion_lines(_mapping("champion_summary", "a champion's state", state))
 
 
+def champion_survivors(state: t.Any) -> list[str]:
+    """Ids of the instances that the document of champion_state.json wants kept; none for an empty document."""
+    given = _mapping("champion_survivors", "a champion's state", state)
+    kept = [given.get("champion"), given.get("anchor"), *(given.get("qualified") or [])]
+    return sorted({str(entry["instance_id"]) for entry in kept if entry})
+
+
 def _champion_in(given: Mapping[str, t.Any]) -> Mapping[str, t.Any] | None:
     """The champion of a state or of a round, or the champion itself."""
     return given if "instance_id" in given else given.get("champion")
@@ -119,5 +126,6 @@ class FilterModule:
             "champion_best_addresses": champion_best_addresses,
             "champion_rebind_command": champion_rebind_command,
             "champion_summary": champion_summary,
+            "champion_survivors": champion_survivors,
             "champion_verdict": champion_verdict,
         }

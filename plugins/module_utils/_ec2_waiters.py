@@ -18,7 +18,7 @@ T = t.TypeVar("T")
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 5.0
-GROWTH = 1.6
+GROWTH = 1.7
 
 
 class WaitTimeout(Exception):
@@ -31,7 +31,7 @@ class WaitTimeout(Exception):
 
 
 def pauses_s() -> t.Iterator[float]:
-    """0.5 s, growing by 1.6 up to 5 s: six reads in the first 18 s."""
+    """0.5 s, growing by 1.7 up to 5 s: six reads in the first 15 s."""
     pause = FIRST_PAUSE_S
     while True:
         yield pause

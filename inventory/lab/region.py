@@ -52,7 +52,7 @@ def describe(url: str, token: str | None) -> ElementTree.Element:
 
 
 def instances(url: str) -> t.Iterator[dict[str, t.Any]]:
-    """Every running instance that has a role: the host variables that aws_ec2 gives, as far as playbooks need them."""
+    """Every running instance that has a role, with what aws_ec2 tells of it, as far as playbooks need it."""
     token: str | None = None
     while True:
         page = describe(url, token)
@@ -89,10 +89,11 @@ def group_names(tags: t.Mapping[str, str]) -> list[str]:
 
 
 def inventory(found: t.Iterable[dict[str, t.Any]]) -> dict[str, t.Any]:
-    """What --list prints."""
+    """What --list prints. Variables begin with ec2_, as inventory/aws has them: `tags` is a reserved name."""
     result: dict[str, t.Any] = {"_meta": {"hostvars": {}}}
     for instance in found:
-        result["_meta"]["hostvars"][instance["instance_id"]] = instance
+        variables = {f"ec2_{name}": value for name, value in instance.items()}
+        result["_meta"]["hostvars"][instance["instance_id"]] = variables
         for name in group_names(instance["tags"]):
             result.setdefault(name, {"hosts": []})["hosts"].append(instance["instance_id"])
     return result

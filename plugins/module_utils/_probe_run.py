@@ -26,7 +26,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import (
     Pacer,
     blocking_connector,
 )
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import Endpoint, Plan, allowed_rate
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption, Endpoint, Plan, allowed_rate
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_result import (
     endpoint_result,
     handshakes_tried,
@@ -48,13 +48,16 @@ class ProgressFile:
         self._path = path
 
     def write(self, document: dict[str, Any]) -> None:
-        """Replace the document. Raises OSError when the directory is missing or not writable."""
+        """Replace the document. Raises BadOption when the directory is missing or not writable."""
         if self._path is None:
             return
         beside = f"{self._path}.{os.getpid()}.tmp"
-        with open(beside, "w", encoding="utf-8") as file:
-            json.dump(document, file)
-        os.replace(beside, self._path)
+        try:
+            with open(beside, "w", encoding="utf-8") as file:
+                json.dump(document, file)
+            os.replace(beside, self._path)
+        except OSError as error:
+            raise BadOption("progress_path", self._path, f"can't be written: {error.strerror}") from error
 
 
 class ProgressReport:
@@ -67,14 +70,14 @@ class ProgressReport:
         self._start_ns = self._next_ns = time.perf_counter_ns()
 
     def enter(self, stage: str, records: Sequence[AddressRecord]) -> None:
-        """Begin a stage. Raises OSError when the file can't be written."""
+        """Begin a stage. Raises BadOption when the file can't be written."""
         self._stage = stage
         self._records = records
         self._next_ns = 0
         self.tick(time.perf_counter_ns())
 
     def tick(self, now_ns: int) -> None:
-        """Write the file if it is time to. Raises OSError when it can't be written."""
+        """Write the file if it is time to. Raises BadOption when it can't be written."""
         if now_ns < self._next_ns:
             return
         self._next_ns = now_ns + PROGRESS_EVERY_NS
@@ -110,7 +113,7 @@ def resolve_endpoint(endpoint: Endpoint, attempts: int) -> Resolution:
 def run_probe(plan: Plan, *, dry: bool = False) -> dict[str, Any]:
     """Measure as planned and return the module's result; a dry run resolves, but makes no handshake.
 
-    Raises OSError when the progress file can't be written or this machine makes no sockets.
+    Raises BadOption when the progress file can't be written, OSError when this machine makes no sockets.
     """
     report = ProgressReport(ProgressFile(None if dry else plan.progress_path))
     report.enter("resolve", ())

@@ -21,7 +21,7 @@ MODULE = "ansible_collections.lowlatency.ec2.plugins.modules.latency_probe"
 
 @dataclass(frozen=True)
 class ModuleRun:
-    """Result of a run and the most memory that the process ever held, in MiB."""
+    """Result of a run and the most memory it ever held, in MiB."""
 
     result: dict[str, Any]
     peak_mib: float
@@ -46,7 +46,7 @@ def run_probe_module(options: Mapping[str, Any], *, prefix: Sequence[str] = (), 
 
 
 def run_here() -> None:
-    """Be the module, and write the peak of this process's own memory (not its parent's before exec) to stderr, in KiB."""
+    """Be the module; write the peak of this very process, not of its parent before exec, to stderr in KiB."""
     sys.path.insert(0, str(ROOT / ".venv" / "collections"))
     try:
         runpy.run_module(MODULE, run_name="__main__")

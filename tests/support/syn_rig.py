@@ -7,8 +7,8 @@ The device lives in a network namespace of its own and the addresses in 198.18.0
 packet can leave the machine. The owner runs on another CPU than the probe and spins, which is what makes its
 answers exact; it does so only while the rig is open. Needs root, iproute2 and /dev/net/tun.
 
-What a probe reads on the wire is the delay and about 3 us: the kernel's way into the device and out of it again, and the
-owner's noticing.
+What a probe reads on the wire is the delay and about 3 us: the kernel's way into the device and out of it again, and
+the owner's noticing.
 """
 
 from __future__ import annotations

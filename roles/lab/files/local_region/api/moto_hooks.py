@@ -1,0 +1,91 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The only room that changes moto itself.
+
+Needed because moto makes its objects by module-level names: there is no other seam. Tried with moto 5.2.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from local_region.api.call_log import CallLog
+from local_region.api.errors import ec2_error
+from local_region.api.instance import Instance
+from local_region.api.pools import AddressPool, PoolExhausted
+from local_region.api.region_state import ACCOUNT_ID, RegionState
+from local_region.api.response import LabResponse
+from moto.ec2 import urls, utils
+from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
+from moto.ec2.models import instances as moto_instances
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
+from moto.ec2.models.subnets import Subnet
+from moto.ec2.utils import generate_dns_from_ip
+
+# EC2 keeps the first four addresses of a subnet: network, router, resolver, future use.
+_RESERVED_IN_SUBNET = 3
+
+
+def _free_subnet_address(subnet: Any, instance: Any) -> str:
+    """Replace Subnet.get_available_subnet_ip: go round, so that the address of a dying host rests."""
+    pool: AddressPool | None = getattr(subnet, "lab_pool", None)
+    if pool is None:
+        pool = subnet.lab_pool = AddressPool(
+            subnet.cidr_block, lambda: set(subnet._subnet_ips), reserved=_RESERVED_IN_SUBNET
+        )
+    try:
+        address = pool.take()
+    except PoolExhausted as error:
+        raise ec2_error(
+            "InsufficientFreeAddressesInSubnet",
+            f"Subnet '{subnet.id}' has not enough free addresses to satisfy the request.",
+        ) from error
+    subnet._subnet_ips[address] = instance
+    return address
+
+
+def _request_subnet_address(subnet: Any, ip: str, instance: Any) -> None:
+    """Replace Subnet.request_ip, whose plain exceptions are no EC2 errors."""
+    if ipaddress.ip_address(ip) not in subnet.cidr:
+        raise ec2_error("InvalidParameterValue", f"Address {ip} does not fall within the subnet's address range")
+    if ip in subnet._subnet_ips:
+        raise ec2_error("InvalidIPAddress.InUse", f"Address {ip} is in use.")
+    subnet._subnet_ips[ip] = instance
+
+
+def _association(nic: Any) -> dict[str, Any]:
+    """Replace NetworkInterface.association: an address of the public pool is owned by `amazon`."""
+    if not nic.public_ip:
+        return {}
+    elastic = next((one for one in nic.ec2_backend.addresses if one.eni is nic), None)
+    association = {
+        "PublicIp": nic.public_ip,
+        "PublicDnsName": generate_dns_from_ip(nic.public_ip),
+        "IpOwnerId": ACCOUNT_ID if elastic else "amazon",
+    }
+    if elastic is not None:
+        association |= {"AllocationId": elastic.allocation_id, "AssociationId": elastic.association_id}
+    return association
+
+
+def install() -> None:
+    """Put the lab's parts in moto's places. Safe to repeat."""
+    utils.EC2_RESOURCE_TO_PREFIX["placement-group"] = "pg"
+    utils.EC2_PREFIX_TO_RESOURCE["pg"] = "placement-group"
+    moto_instances.Instance = Instance  # type: ignore[misc]
+    Subnet.get_available_subnet_ip = _free_subnet_address  # type: ignore[method-assign]
+    Subnet.request_ip = _request_subnet_address  # type: ignore[method-assign]
+    NetworkInterface.association = property(_association)  # type: ignore[assignment,method-assign]
+    elastic_network_interfaces.random_public_ip = lambda: LabResponse.lab.public_pool.take()
+    elastic_ip_addresses.random_ip = lambda: LabResponse.lab.elastic_pool.take()
+    urls.url_paths["{0}/"] = LabResponse.dispatch
+
+
+def bind(state: RegionState, calls: CallLog) -> None:
+    """Make this state the one that requests are served from."""
+    Instance.lab = state
+    LabResponse.lab = state
+    LabResponse.log = calls

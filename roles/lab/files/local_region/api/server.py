@@ -1,0 +1,231 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The simulated region's API: one HTTP server on the loopback address."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qs
+
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from local_region.api import moto_hooks
+from local_region.api.call_log import Call, CallLog, is_write
+from local_region.api.faults import Faults
+from local_region.api.region_state import Quotas, RegionState, Timings
+from local_region.hosts.backend import HostBackend
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+
+DEFAULT_REGION = "ap-northeast-1"
+
+
+class _QuietHandler(MotoRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Print nothing: the call log holds more."""
+
+
+class RegionApi:
+    """EC2, and what moto has of the other services, for one region. One per process: moto's state is global.
+
+    `clock` is in seconds and never goes back; states that take time follow it. `on_change` is called after
+    instances, groups or addresses may have changed, from one thread, never under the API's lock.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int,
+        hosts: HostBackend,
+        faults: Faults,
+        rack_for: Callable[[int], str],
+        public_pool: str,
+        elastic_pool: str,
+        region: str = DEFAULT_REGION,
+        pending_s: float = 1.0,
+        shutting_down_s: float = 1.0,
+        stopping_s: float = 1.0,
+        image_s: float = 1.0,
+        quotas: Quotas | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
+        self.log = CallLog()
+        self._port = port
+        self._server: BaseWSGIServer | None = None
+        self._thread: threading.Thread | None = None
+        self._settings: dict[str, Any] = {
+            "region": region,
+            "hosts": hosts,
+            "faults": faults,
+            "rack_for": rack_for,
+            "public_pool": public_pool,
+            "elastic_pool": elastic_pool,
+            "timings": Timings(pending_s, shutting_down_s, stopping_s, image_s),
+            "quotas": quotas or Quotas(),
+            "clock": clock,
+            "on_change": on_change,
+        }
+        moto_hooks.install()
+        self.state = RegionState(**self._settings)
+        moto_hooks.bind(self.state, self.log)
+        self._moto = DomainDispatcherApplication(create_backend_app)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls so far, oldest first."""
+        return self.log.snapshot()
+
+    def start(self) -> str:
+        """Serve on 127.0.0.1 and return the endpoint's URL. Raises OSError when the port is taken."""
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", self._port))
+            listener.listen(128)
+            port = listener.getsockname()[1]
+            self._server = make_server(
+                "127.0.0.1", port, self._serve, threaded=True, request_handler=_QuietHandler, fd=listener.fileno()
+            )
+        finally:
+            listener.close()
+        self._thread = threading.Thread(target=self._server.serve_forever, name="region-api", daemon=True)
+        self._thread.start()
+        return f"http://127.0.0.1:{port}"
+
+    def stop(self) -> None:
+        """Serve no more and finish what the hosts were asked for."""
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+            self._server = self._thread = None
+        self.state.close()
+
+    def reset(self, **settings: Any) -> None:
+        """Forget everything and begin anew, with changed settings if given: those of RegionState by name."""
+        self.state.close()
+        with self.state.lock:
+            BackendDict.reset()
+            reset_model_data()
+            self._settings.update(settings)
+            self.state = RegionState(**self._settings)
+            moto_hooks.bind(self.state, self.log)
+            self.log.clear()
+
+    def instances(self) -> list[dict[str, Any]]:
+        """Return what a person wants to know of each instance, terminated ones too."""
+        with self.state.lock:
+            self.state.advance()
+            return [
+                {
+                    "instance_id": one.id,
+                    "instance_type": one.instance_type,
+                    "state": one.state,
+                    "rack": one.rack,
+                    "placement_group": one.placement.group_name or None,
+                    "private_ip_address": one.private_ip,
+                    "public_ip_addresses": one.public_addresses(),
+                    "launch_time": one.launch_time.isoformat(),
+                    "tags": dict(self.state.backend.tags.get(one.id, {})),
+                }
+                for one in self.state.instances()
+            ]
+
+    # HTTP
+
+    def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = str(environ.get("PATH_INFO", ""))
+        if path.startswith("/lab/"):
+            return self._serve_lab(path, environ, start_response)
+        if path.startswith("/moto-api"):
+            return _json(start_response, "404 Not Found", {"error": "not part of the lab"})
+        service, region, access_key = _credential_scope(environ)
+        if service == "ec2":
+            return self._moto(environ, start_response)
+        return self._serve_other(service, region, access_key, environ, start_response)
+
+    def _serve_lab(self, path: str, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        query = parse_qs(str(environ.get("QUERY_STRING", "")))
+        if path == "/lab/calls":
+            try:
+                since_s = float(query.get("since", ["0"])[0])
+            except ValueError:
+                return _json(start_response, "400 Bad Request", {"error": "since is not a number of seconds"})
+            return _json(start_response, "200 OK", self.log.as_json(since_s))
+        if path == "/lab/instances":
+            return _json(start_response, "200 OK", self.instances())
+        return _json(start_response, "404 Not Found", {"error": "there are /lab/calls and /lab/instances"})
+
+    def _serve_other(
+        self,
+        service: str,
+        region: str,
+        access_key: str,
+        environ: dict[str, Any],
+        start_response: Callable[..., Any],
+    ) -> Iterable[bytes]:
+        """Serve a service that is moto's alone, and note the call; `code` is the HTTP status of a failure."""
+        at_s, monotonic_s = time.time(), time.monotonic()
+        action = _action(environ)
+        statuses: list[str] = []
+
+        def noting(status: str, *rest: Any) -> Any:
+            statuses.append(status.split()[0])
+            return start_response(status, *rest)
+
+        answer = self._moto(environ, noting)
+        status = statuses[0] if statuses else "200"
+        self.log.add(
+            Call(
+                at_s=at_s,
+                monotonic_s=monotonic_s,
+                service=service,
+                action=action,
+                write=is_write(action),
+                code=status if status >= "400" else None,
+                region=region,
+                access_key=access_key,
+                user_agent=str(environ.get("HTTP_USER_AGENT", "")),
+            )
+        )
+        return answer
+
+
+def _json(start_response: Callable[..., Any], status: str, document: Any) -> list[bytes]:
+    body = json.dumps(document).encode()
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _credential_scope(environ: dict[str, Any]) -> tuple[str, str, str]:
+    """Return (service, region, access key) of a signed request; without a signature it is moto's default, S3."""
+    header = str(environ.get("HTTP_AUTHORIZATION", ""))
+    _, _, credential = header.partition("Credential=")
+    parts = credential.split(",")[0].split("/")
+    if len(parts) < 5:
+        return "s3", "", ""
+    return parts[3].lower(), parts[2], parts[0]
+
+
+def _action(environ: dict[str, Any]) -> str:
+    """Return the action of a request: by header, by form, else the HTTP method."""
+    target = str(environ.get("HTTP_X_AMZ_TARGET", ""))
+    if target:
+        return target.rsplit(".", 1)[-1]
+    if str(environ.get("CONTENT_TYPE", "")).startswith("application/x-www-form-urlencoded"):
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        return parse_qs(body.decode()).get("Action", [str(environ["REQUEST_METHOD"])])[0]
+    return str(environ["REQUEST_METHOD"])
+
+

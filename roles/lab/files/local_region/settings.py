@@ -17,7 +17,6 @@ from local_region.faults import ScenarioError, parse_scenarios
 LAB_COUNT = 16
 DEFAULT_API_PORT = 4566
 DEFAULT_REGION = "ap-northeast-1"
-DEFAULT_AVAILABILITY_ZONES = ("ap-northeast-1a", "ap-northeast-1c", "ap-northeast-1d")
 
 # A lab that runs goes on unchanged when only these differ.
 HARMLESS = frozenset({"owner_uid", "owner_gid"})
@@ -40,10 +39,8 @@ class Settings:
     scenario: tuple[str, ...]
     api_port: int
     boot_s: float | None
-    state_dir: str
     truth_path: str
     region: str = DEFAULT_REGION
-    availability_zones: tuple[str, ...] = DEFAULT_AVAILABILITY_ZONES
     owner_uid: int = 0
     owner_gid: int = 0
 
@@ -55,18 +52,14 @@ class Settings:
             raise SettingsError(f"lab_{unknown[0]}: no such option of the lab")
         index = _integer("index", given.get("index", 0), 0, LAB_COUNT - 1)
         port = given.get("api_port")
-        region = str(given.get("region") or DEFAULT_REGION)
-        zones = given.get("availability_zones") or [f"{region}{letter}" for letter in "acd"]
         return cls(
             index=index,
             seed=_integer("seed", given.get("seed", 1), None, None),
             scenario=_scenario(given.get("scenario", "none")),
             api_port=_integer("api_port", DEFAULT_API_PORT + index if port is None else port, 1, 65535),
             boot_s=_seconds("boot_s", given.get("boot_s")),
-            state_dir=_path("state_dir", given.get("state_dir") or state_dir_of(index)),
             truth_path=_path("truth_path", given.get("truth_path") or f"{state_dir_of(index)}/lab_truth.json"),
-            region=region,
-            availability_zones=tuple(str(zone) for zone in zones),
+            region=str(given.get("region") or DEFAULT_REGION),
             owner_uid=_integer("owner_uid", given.get("owner_uid", 0), 0, None),
             owner_gid=_integer("owner_gid", given.get("owner_gid", 0), 0, None),
         )
@@ -81,6 +74,11 @@ class Settings:
         if not isinstance(given, dict):
             raise SettingsError("the lab's settings are not a JSON object")
         return cls.from_mapping(given)
+
+    @property
+    def state_dir(self) -> str:
+        """Where this lab keeps what it needs to run. Follows from the index, since all of it is removed at the end."""
+        return state_dir_of(self.index)
 
     def to_json(self) -> str:
         """Return the settings as a JSON object that `from_json` reads back to an equal value."""

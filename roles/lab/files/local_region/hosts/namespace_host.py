@@ -69,8 +69,8 @@ class NamespaceHosts:
     """A HostBackend (see local_region.hosts.backend) of real hosts.
 
     `hosts_dir` gets a tmpfs of its own with the instances' disks; `log_dir` a console log per instance.
-    `boot_s` says how long a boot waits before sshd starts; `prepare` is called with a spec before its first boot
-    and `forget` after its end.
+    `boot_s` says how long a boot waits before sshd starts. `launched` is called with a spec within `launch`, before
+    anything is made; `gone` when all of it is gone again.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class NamespaceHosts:
         resolver: str,
         namespace_of: Callable[[str], str],
         boot_s: Callable[[str], float] = lambda _: 0.0,
-        prepare: Callable[[HostSpec], None] = lambda _: None,
-        forget: Callable[[HostSpec], None] = lambda _: None,
+        launched: Callable[[HostSpec], None] = lambda _: None,
+        gone: Callable[[HostSpec], None] = lambda _: None,
     ) -> None:
         self._network = network
         self._hosts_dir = hosts_dir
@@ -91,8 +91,8 @@ class NamespaceHosts:
         self._resolver = resolver
         self._namespace_of = namespace_of
         self._boot_s = boot_s
-        self._prepare = prepare
-        self._forget = forget
+        self._launched = launched
+        self._gone = gone
         self._hosts: dict[str, _Host] = {}
         self._threads: list[threading.Thread] = []
         self._callbacks: list[Callable[[str], None]] = []
@@ -122,6 +122,7 @@ class NamespaceHosts:
     # What the API asks (HostBackend)
 
     def launch(self, spec: HostSpec) -> None:
+        self._launched(spec)
         host = _Host(spec, os.path.join(self._hosts_dir, spec.instance_id), self._namespace_of(spec.instance_id))
         thread = threading.Thread(target=self._work, args=(host,), name=spec.instance_id, daemon=True)
         with self._lock:
@@ -178,7 +179,6 @@ class NamespaceHosts:
                 _LOG.exception("%s: failed", host.spec.instance_id)
 
     def _first_boot(self, host: _Host) -> None:
-        self._prepare(host.spec)
         instance_disk.prepare(host.folder, host.spec)
         self._boot(host)
 
@@ -306,7 +306,7 @@ class NamespaceHosts:
         self._network.detach(host.namespace)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(host.folder)
-        self._forget(host.spec)
+        self._gone(host.spec)
 
 
 def _read_line(descriptor: int, timeout_s: float | None) -> str:

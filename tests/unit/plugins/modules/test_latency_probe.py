@@ -72,6 +72,7 @@ def test_bad_input_is_one_clear_line(changes: dict[str, Any], message: str | Non
 def test_arguments_and_documentation_agree() -> None:
     documented = yaml.safe_load(latency_probe.DOCUMENTATION)["options"]
     assert set(documented) == set(latency_probe.ARGUMENT_SPEC)
-    for name, spec in latency_probe.ARGUMENT_SPEC.items():
+    specs: dict[str, Any] = latency_probe.ARGUMENT_SPEC
+    for name, spec in specs.items():
         assert documented[name]["type"] == spec["type"]
         assert documented[name].get("default") == spec.get("default")

@@ -52,7 +52,7 @@ lint: setup ## Style of Python, YAML and shell
 	tools/collection.sh .venv/bin/ansible-lint --offline --profile production
 
 types: setup ## Type hints
-	tools/collection.sh .venv/bin/mypy
+	MYPYPATH=.venv/collections:roles/lab/files .venv/bin/mypy -p ansible_collections.lowlatency.ec2.plugins -p local_region
 
 sanity: setup ## ansible-test's sanity tests
 	tools/sanity.sh

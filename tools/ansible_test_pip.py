@@ -16,10 +16,19 @@ import ansible_test
 
 SCRIPT = '''\
 import ensurepip
+import os
 import subprocess
 import sys
 
+# ensurepip takes pip's settings out of the environment, and ansible-test hands few on: what the system
+# trusts is what pip should trust.
+settings = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 ensurepip.bootstrap(upgrade=True)
+os.environ.pop("PIP_CONFIG_FILE", None)
+os.environ.update(settings)
+system = "/etc/ssl/certs/ca-certificates.crt"
+if os.path.exists(system):
+    os.environ.setdefault("PIP_CERT", system)
 packages = [arg for arg in sys.argv[1:] if arg not in ("--no-setuptools", "--no-wheel")]
 subprocess.check_call([sys.executable, "-m", "pip", "install", *packages])
 '''
@@ -42,8 +51,7 @@ def main() -> None:
     cache.mkdir(parents=True, exist_ok=True)
     for version in sorted(versions()):
         path = cache / f"get_pip_{version.replace('.', '_')}.py"
-        if not path.exists():
-            path.write_text(SCRIPT, encoding="utf-8")
+        path.write_text(SCRIPT, encoding="utf-8")
 
 
 if __name__ == "__main__":

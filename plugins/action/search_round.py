@@ -13,7 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ownership import owner_of
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ownership import current_owner
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
     CandidateHost,
@@ -66,7 +66,7 @@ class ActionModule(ActionBase):
             return Round(
                 options,
                 slot=slot,
-                owner=str(owner_of(guard.controller_pid, slot)),
+                owner=current_owner(guard.controller_pid, slot),
                 modules=ControllerModules(self, variables, options.aws, guard),
                 connect=lambda address, known_hosts: CandidateHost(
                     self,

@@ -258,9 +258,7 @@ EXAMPLES = r"""
       - name: fstream-mm
         host: fstream-mm.binance.com
     primary_endpoint: fstream-mm
-    criteria:
-      median_us: 122
-      best_us: 102
+    criteria: "{{ search_criteria }}"
     instance_types: [c8g.24xlarge, c8g.metal-24xl]
     image_id: resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}
     subnet_id: subnet-0123456789abcdef0
@@ -270,7 +268,7 @@ EXAMPLES = r"""
     reports_dir: reports
     region: ap-northeast-1
   register: search_result
-  until: (search_result | lowlatency.ec2.champion_verdict({'median_us': 122, 'best_us': 102})).search_over
+  until: (search_result | lowlatency.ec2.champion_verdict(search_criteria)).search_over
   retries: 200
   delay: 0
 """

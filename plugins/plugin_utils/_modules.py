@@ -90,11 +90,11 @@ class ControllerModules:
         self._aws = dict(aws)
         self._guard = guard
 
-    def run(self, name: str, step: str, **options: t.Any) -> Result:
+    def run(self, module: str, step: str, /, **options: t.Any) -> Result:
         """Run one module; C(None) options are left out. Raises StepFailed, or ControllerGone before it."""
         self._guard.check()
         args = {**self._aws, **{key: value for key, value in options.items() if value is not None}}
-        result: Result = self._action._execute_module(module_name=name, module_args=args, task_vars=self._task_vars)
+        result: Result = self._action._execute_module(module_name=module, module_args=args, task_vars=self._task_vars)
         _raise_if_failed(step, result)
         return result
 

@@ -28,7 +28,7 @@ def recover(round_: Round) -> None:
         if lost:
             before = round_.store.read()
             round_.store.update(without(lost), guard=round_.guard.check)
-            round_.reports.write_lost(before.as_dict(), lost)
+            round_.reports.write_lost(before.to_dict(), lost)
             round_.say(f"no longer there, taken out of the champion document: {', '.join(lost)}")
     retire(round_)
 

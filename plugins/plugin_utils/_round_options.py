@@ -139,7 +139,7 @@ class RoundOptions:
     @classmethod
     def from_args(cls, args: Mapping[str, t.Any]) -> RoundOptions:
         """Build from validated arguments. Raises OptionError for what no single option can show."""
-        own = {field.name: args.get(field.name) for field in fields(cls) if field.name != "aws"}
+        own: dict[str, t.Any] = {field.name: args.get(field.name) for field in fields(cls) if field.name != "aws"}
         aws = {name: args[name] for name in AWS_OPTIONS if args.get(name) is not None}
         options = cls(aws=aws, **own)
         for check in (_check_endpoints, _check_counts, _check_choice, _check_key):

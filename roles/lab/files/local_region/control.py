@@ -87,14 +87,35 @@ def status(settings: Settings, racks: bool = False) -> dict[str, Any]:
     """Return whether the lab is up, and its instances; their racks only when asked. Raises LabError."""
     record = _running(settings)
     if record is None:
-        return {"changed": False, "up": False, "instances": []}
+        return {"changed": False, "up": False, "instances": [], "table": [f"lab {settings.index} is down"]}
     with urllib.request.urlopen(f"{record.endpoint_url}/lab/instances", timeout=10) as answer:  # noqa: S310
         instances = json.load(answer)
     if not racks:
         for instance in instances:
             instance.pop("rack", None)
     shown = _described(record, changed=False)
-    return {**shown, "up": True, "ended_parts": record.ended_parts, "instances": instances}
+    table = [f"lab {settings.index} is up at {record.endpoint_url}", *(f"ended: {part}" for part in record.ended_parts)]
+    return {
+        **shown,
+        "up": True,
+        "ended_parts": record.ended_parts,
+        "instances": instances,
+        "table": table + instance_table(instances),
+    }
+
+
+def instance_table(instances: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of a table of instances as the API lists them; with a column for racks where they have one."""
+    if not instances:
+        return ["no instances"]
+    columns = ["instance_id", "state", "instance_type", "placement_group", "private_ip_address", "public_ip_addresses"]
+    columns += ["rack"] if "rack" in instances[0] else []
+    rows = [[column.replace("_", " ").removesuffix(" address").removesuffix(" addresses") for column in columns]]
+    for instance in instances:
+        cells = [instance[column] for column in columns]
+        rows.append([" ".join(cell) if isinstance(cell, list) else str(cell or "") or "-" for cell in cells])
+    widths = [max(len(row[number]) for row in rows) for number in range(len(columns))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
 def _with_owner(settings: Settings) -> Settings:

@@ -86,7 +86,7 @@ class Init:
         if self.sshd_due_s is not None and time.monotonic() >= self.sshd_due_s:
             self.sshd_due_s = None
             _spawn(_SSHD)
-        elif self.sshd_due_s is None and not self.ready and _answers(22):
+        elif self.sshd_due_s is None and not self.ready and _listens(22):
             self.ready = True
             _report(self.plan, "ready")
             self._start_user_data()
@@ -149,10 +149,11 @@ def _finish_cloud_init(code: int) -> None:
     _write(RESULT, json.dumps({"v1": {"datasource": "DataSourceEc2Local", "errors": errors}}) + "\n")
 
 
-def _answers(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
-        attempt.settimeout(0.2)
-        return attempt.connect_ex(("127.0.0.1", port)) == 0
+def _listens(port: int) -> bool:
+    """Whether something listens on a TCP port of this network namespace. To connect would cost sshd a process."""
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in table]
+    return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows[1:])  # 0A: TCP_LISTEN
 
 
 def _spawn(command: tuple[str, ...], log: str | None = None) -> int:

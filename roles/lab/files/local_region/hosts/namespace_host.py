@@ -122,16 +122,24 @@ class NamespaceHosts:
     # What the API asks (HostBackend)
 
     def launch(self, spec: HostSpec) -> None:
-        self._launched(spec)
         host = _Host(spec, os.path.join(self._hosts_dir, spec.instance_id), self._namespace_of(spec.instance_id))
         thread = threading.Thread(target=self._work, args=(host,), name=spec.instance_id, daemon=True)
         with self._lock:
-            if spec.instance_id in self._hosts:
-                raise HostError(f"{spec.instance_id} exists")
+            for other in self._hosts.values():
+                if spec.instance_id == other.spec.instance_id or spec.private_ip == other.spec.private_ip:
+                    # One network carries all VPCs of the lab, so two with the same addresses can't both have hosts.
+                    raise HostError(f"{other.spec.instance_id} exists and has {other.spec.private_ip}")
             self._hosts[spec.instance_id] = host
+        try:
+            self._launched(spec)
+        except BaseException:
+            with self._lock:
+                del self._hosts[spec.instance_id]
+            raise
+        with self._lock:
             self._threads = [old for old in self._threads if old.is_alive()] + [thread]
+            thread.start()
         host.wanted.put(lambda: self._first_boot(host))
-        thread.start()
 
     def terminate(self, instance_id: str) -> None:
         with self._lock:

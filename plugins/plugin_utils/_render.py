@@ -24,7 +24,7 @@ Document = Mapping[str, t.Any]
 
 
 class Line(t.NamedTuple):
-    """A line and what it is: C(head), C(detail), C(anchor), C(champion), C(kept), C(plain) or C(bad)."""
+    """A line and what it tells: head, detail, anchor, champion, kept, plain, shortage or bad."""
 
     text: str
     style: str = "detail"
@@ -36,7 +36,7 @@ _STYLES: dict[str, str] = {
     "champion": "champion",
     "qualified": "kept",
     "rejected": "plain",
-    "no_capacity": "bad",
+    "no_capacity": "shortage",
     "failed": "bad",
 }
 
@@ -69,7 +69,7 @@ def round_lines(result: Document, verbosity: int = 0) -> list[Line]:
     decided = result.get("verdict") or {}
     lines = [Line(_head(result), "head")]
     lines += [Line(f"  {text}") for text in _figure_lines(result, verbosity)]
-    lines += [Line(f"  {text}", "bad") for text in _attempt_lines(result)]
+    lines += [Line(f"  {text}", "shortage") for text in _attempt_lines(result)]
     lines.append(_verdict_line(result, decided))
     lines += _champion_of_round(result, decided)
     if decided.get("search_over"):
@@ -103,7 +103,11 @@ def _figure_lines(result: Document, verbosity: int) -> list[str]:
 
 
 def _attempt_lines(result: Document) -> list[str]:
-    refused = [attempt for attempt in result.get("attempts") or [] if attempt.get("code")]
+    tried = result.get("launch_attempts")
+    if tried is None:
+        # In a task with C(until) Ansible writes its own count over a key of this name.
+        tried = result.get("attempts")
+    refused = [attempt for attempt in tried if attempt.get("code")] if isinstance(tried, list) else []
     return [f"{attempt.get('instance_type')}: {attempt['code']}" for attempt in refused]
 
 

@@ -196,7 +196,7 @@ def round_result(
         "timestamp": TIMESTAMP,
         "outcome": outcome,
         "failure": failure,
-        "attempts": [],
+        "launch_attempts": [],
         "candidate": candidate(instance_id) if outcome in ("measured", "failed") else None,
         "probe": rack_probe(best_us) if outcome == "measured" else None,
         "champion_before": champion_before,

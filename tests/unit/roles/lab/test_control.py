@@ -125,7 +125,7 @@ def test_a_missing_tun_device_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(LabError, match="needs root.* user id 1000"):
+    with pytest.raises(LabError, match=r"needs root.* user id 1000"):
         preflight.need_root()
 
 

@@ -20,12 +20,11 @@ from local_region.api.faults import NoFaults
 from local_region.api.region_state import Quotas, Timings
 from local_region.api.server import RegionApi
 from local_region.hosts.backend import NullHosts
-
 from support.modules import run_module
 
 REGION = "ap-northeast-1"
 ACCESS_KEY = "AKIALABLABLABLABLAB1"
-SECRET_KEY = "lab"
+SECRET_KEY = "lab-secret-key-that-no-result-contains"
 PUBLIC_POOL = "198.18.4.0/22"
 ELASTIC_POOL = "198.18.8.0/22"
 AL2023 = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}"

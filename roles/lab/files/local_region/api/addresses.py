@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from local_region.api.errors import ec2_error
-from local_region.api.pools import PoolExhausted
-from local_region.api.region_state import RegionState
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import InvalidAllocationIdError, InvalidAssociationIdError, ResourceAlreadyAssociatedError
 from moto.ec2.utils import random_eip_association_id
+
+from local_region.api.errors import ec2_error
+from local_region.api.pools import PoolExhausted
+from local_region.api.region_state import RegionState
 
 if TYPE_CHECKING:
     from moto.ec2.responses.elastic_ip_addresses import ElasticIPAddresses

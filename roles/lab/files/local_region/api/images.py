@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from local_region.api.errors import ec2_error
-from local_region.api.region_state import RegionState
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import InvalidTaggableResourceType
+from moto.ec2.models import amis as moto_amis
+
+from local_region.api.errors import ec2_error
+from local_region.api.region_state import RegionState
 
 if TYPE_CHECKING:
     from moto.ec2.responses.amis import AmisResponse
@@ -20,6 +23,28 @@ else:
     AmisResponse = object
 
 _TAGGED: Final = ("image", "snapshot")
+
+
+class Ami(moto_amis.Ami):
+    """moto's image with the root volume of the instance that it was made of.
+
+    The class keeps moto's name because moto's serializer goes by it.
+    """
+
+    root_volume: Any = None
+
+    @property
+    def block_device_mappings(self) -> list[dict[str, Any]]:
+        if self.root_volume is None:
+            return super().block_device_mappings
+        ebs = {
+            "SnapshotId": self.ebs_snapshot.id,
+            "VolumeSize": self.root_volume.size,
+            "VolumeType": self.root_volume.volume_type,
+            "Encrypted": self.root_volume.encrypted,
+            "DeleteOnTermination": True,
+        }
+        return [{"DeviceName": self.root_device_name, "Ebs": ebs}]
 
 
 def tags_by_type(specifications: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
@@ -48,6 +73,12 @@ class ImageActions(AmisResponse):
             instance.id, name, self._get_param("Description", ""), tag_specifications=[]
         )
         source = self.ec2_backend.amis.get(instance.image_id)
+        root = instance.block_device_mapping.get(instance.root_device_name)
+        if root is not None:
+            volume = self.ec2_backend.volumes[root.volume_id]
+            image.root_volume = copy.copy(volume)
+            image.ebs_snapshot.volume = copy.copy(volume)
+            image.ebs_snapshot.encrypted = volume.encrypted
         image.add_tags(tags["image"])
         image.ebs_snapshot.add_tags(tags["snapshot"])
         image.root_device_name = instance.root_device_name

@@ -9,10 +9,11 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Final
 
-from local_region.api.region_state import RegionState
-from local_region.hosts.backend import HostSpec
 from moto.core.utils import utcnow
 from moto.ec2.models import instances as moto_instances
+
+from local_region.api.region_state import RegionState
+from local_region.hosts.backend import HostSpec
 
 if TYPE_CHECKING:
     from local_region.api.placement_groups import PlacementGroup
@@ -66,6 +67,8 @@ class Instance(moto_instances.Instance):
         self.rack = group.rack if group is not None else self.lab.next_rack()
         for nic in self.nics.values():
             nic.delete_on_termination = True
+        # moto shows only groups that were asked for at the instance, not those of its interface or the default one.
+        self.security_groups = list(self.nics[0].group_set)
         self._set_state("pending")
         self.lab.after(self.lab.timings.pending_s, lambda: self._settle("pending", "running"))
 

@@ -10,10 +10,6 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from local_region.api.errors import ec2_error
-from local_region.api.filters import Extractor, Values, attribute, page, resource_matches, text
-from local_region.api.quotas import fitting_count
-from local_region.api.region_state import RegionState
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import (
     InvalidInstanceIdError,
@@ -21,6 +17,11 @@ from moto.ec2.exceptions import (
     OperationNotPermitted4,
 )
 from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+from local_region.api.errors import ec2_error
+from local_region.api.filters import Extractor, Values, attribute, page, resource_matches, text
+from local_region.api.quotas import fitting_count
+from local_region.api.region_state import RegionState
 
 if TYPE_CHECKING:
     from moto.ec2.responses.instances import InstanceResponse

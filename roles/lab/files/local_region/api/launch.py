@@ -10,14 +10,15 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from moto.core.responses import ActionResult
+from moto.ec2.utils import random_spot_request_id
+
 from local_region.api.errors import ec2_error, fault
 from local_region.api.instance import Instance
 from local_region.api.keys import authorized_key
 from local_region.api.launch_plan import LaunchPlan, plan_launch
 from local_region.api.region_state import LaunchRecord, RegionState
 from local_region.hosts.backend import HostSpec
-from moto.core.responses import ActionResult
-from moto.ec2.utils import random_spot_request_id
 
 if TYPE_CHECKING:
     from moto.ec2.responses.instances import InstanceResponse
@@ -87,8 +88,8 @@ class LaunchActions(InstanceResponse):
     def _repeat(self, record: LaunchRecord, asked: Mapping[str, Any]) -> ActionResult:
         if record.parameters != asked:
             raise ec2_error(
-                "IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with "
-                "arguments used in previous request(s)."
+                "IdempotentParameterMismatch",
+                "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
             )
         if all(one.state == "terminated" for one in record.reservation.instances):
             raise ec2_error(
@@ -107,7 +108,7 @@ class LaunchActions(InstanceResponse):
 
     def _apply(self, plan: LaunchPlan) -> None:
         """Tell moto what the plan decided: it knows no ranges, no parameters in image ids, no defaults."""
-        parameters: dict[str, Any] = self.params  # type: ignore[assignment]
+        parameters: dict[str, Any] = self.params
         parameters["ImageId"] = plan.image.id
         parameters["InstanceType"] = plan.instance_type
         parameters["MinCount"] = parameters["MaxCount"] = plan.count

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from moto.ec2.exceptions import InvalidAMIIdError, UnvailableAMIIdError
+from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
+from moto.ssm import ssm_backends
+
 from local_region.api.errors import ec2_error
 from local_region.api.placement_groups import PlacementGroup, find_group, members
 from local_region.api.quotas import fitting_count
 from local_region.api.region_state import ACCOUNT_ID, RegionState
-from moto.ec2.exceptions import InvalidAMIIdError, UnvailableAMIIdError
-from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 
 _RESOLVE_SSM: Final = "resolve:ssm:"
 _DEFAULT_TYPE: Final = "m1.small"
@@ -84,8 +86,6 @@ def find_image(state: RegionState, image_id: str | None) -> Any:
 
 
 def _resolve(state: RegionState, name: str) -> str:
-    from moto.ssm import ssm_backends
-
     parameter = ssm_backends[ACCOUNT_ID][state.region].get_parameter(name)
     if parameter is None:
         raise ec2_error("InvalidParameterValue", f"Invalid value 'resolve:ssm:{name}' for ImageId: no such parameter.")
@@ -211,7 +211,7 @@ def _group(state: RegionState, parameters: Mapping[str, Any], instance_type: str
 def _check_spread(state: RegionState, group: PlacementGroup | None, zone: str, count: int) -> None:
     if group is None or group.strategy != "spread":
         return
-    there = sum(1 for one in members(state, group) if one.state in ("pending", "running") and one.placement.zone == zone)
+    there = sum(1 for one in members(state, group) if one.placement.zone == zone)
     if there + count > state.quotas.spread_instances_per_zone:
         raise ec2_error(
             "InsufficientInstanceCapacity",

@@ -12,18 +12,20 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from local_region.api.call_log import CallLog
-from local_region.api.errors import ec2_error
-from local_region.api.instance import Instance
-from local_region.api.pools import AddressPool, PoolExhausted
-from local_region.api.region_state import ACCOUNT_ID, RegionState
-from local_region.api.response import LabResponse
 from moto.ec2 import urls, utils
-from moto.ec2.models import elastic_ip_addresses, elastic_network_interfaces
+from moto.ec2.models import amis, elastic_ip_addresses, elastic_network_interfaces
 from moto.ec2.models import instances as moto_instances
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.subnets import Subnet
 from moto.ec2.utils import generate_dns_from_ip
+
+from local_region.api.call_log import CallLog
+from local_region.api.errors import ec2_error
+from local_region.api.images import Ami
+from local_region.api.instance import Instance
+from local_region.api.pools import AddressPool, PoolExhausted
+from local_region.api.region_state import ACCOUNT_ID, RegionState
+from local_region.api.response import LabResponse
 
 # EC2 keeps the first four addresses of a subnet: network, router, resolver, future use.
 _RESERVED_IN_SUBNET = 3
@@ -71,16 +73,29 @@ def _association(nic: Any) -> dict[str, Any]:
     return association
 
 
+def _public_address() -> str:
+    return LabResponse.lab.public_pool.take()
+
+
+def _elastic_address() -> str:
+    return LabResponse.lab.elastic_pool.take()
+
+
 def install() -> None:
     """Put the lab's parts in moto's places. Safe to repeat."""
     utils.EC2_RESOURCE_TO_PREFIX["placement-group"] = "pg"
     utils.EC2_PREFIX_TO_RESOURCE["pg"] = "placement-group"
+    # DescribeTags knows these by other names than moto.
+    utils.EC2_PREFIX_TO_RESOURCE |= {"eipalloc": "elastic-ip", "nat": "natgateway", "h": "dedicated-host"}
     moto_instances.Instance = Instance  # type: ignore[misc]
-    Subnet.get_available_subnet_ip = _free_subnet_address  # type: ignore[method-assign]
-    Subnet.request_ip = _request_subnet_address  # type: ignore[method-assign]
-    NetworkInterface.association = property(_association)  # type: ignore[assignment,method-assign]
-    elastic_network_interfaces.random_public_ip = lambda: LabResponse.lab.public_pool.take()
-    elastic_ip_addresses.random_ip = lambda: LabResponse.lab.elastic_pool.take()
+    amis.Ami = Ami  # type: ignore[misc]
+    subnet_class: Any = Subnet
+    subnet_class.get_available_subnet_ip = _free_subnet_address
+    subnet_class.request_ip = _request_subnet_address
+    interface_class: Any = NetworkInterface
+    interface_class.association = property(_association)
+    elastic_network_interfaces.random_public_ip = _public_address
+    elastic_ip_addresses.random_ip = _elastic_address
     urls.url_paths["{0}/"] = LabResponse.dispatch
 
 

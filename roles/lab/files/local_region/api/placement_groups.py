@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from local_region.api.errors import ec2_error
-from local_region.api.filters import Extractor, attribute, resource_matches
-from local_region.api.region_state import ACCOUNT_ID, RegionState
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.utils import random_id
+
+from local_region.api.errors import ec2_error
+from local_region.api.filters import Extractor, attribute, resource_matches
+from local_region.api.region_state import ACCOUNT_ID, RegionState
 
 if TYPE_CHECKING:
     from moto.ec2.responses._base_response import EC2BaseResponse
@@ -44,6 +45,7 @@ class PlacementGroup(TaggedEC2Resource):
         self,
         state: RegionState,
         name: str,
+        *,
         strategy: str,
         partition_count: int | None,
         spread_level: str | None,
@@ -123,7 +125,9 @@ class PlacementGroupActions(EC2BaseResponse):
             raise ec2_error("InvalidPlacementGroup.Duplicate", f"The placement group '{name}' already exists.")
         if len(self.lab.groups) >= self.lab.quotas.placement_groups:
             raise ec2_error("PlacementGroupLimitExceeded", "You have reached the limit of placement groups.")
-        group = PlacementGroup(self.lab, name, strategy, partitions, level, tags)
+        group = PlacementGroup(
+            self.lab, name, strategy=strategy, partition_count=partitions, spread_level=level, tags=tags
+        )
         self.lab.groups[name] = group
         return ActionResult({"PlacementGroup": group})
 
@@ -147,8 +151,9 @@ class PlacementGroupActions(EC2BaseResponse):
         group = find_group(self.lab, name, None)
         self.error_on_dryrun()
         if members(self.lab, group):
-            raise ec2_error("InvalidPlacementGroup.InUse", f"The placement group '{name}' is in use and may not be "
-                            "deleted.")
+            raise ec2_error(
+                "InvalidPlacementGroup.InUse", f"The placement group '{name}' is in use and may not be deleted."
+            )
         del self.lab.groups[name]
         self.lab.backend.tags.pop(group.id, None)
         return EmptyResult()

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+
 from local_region.api.errors import ec2_error
 from local_region.api.region_state import RegionState
-from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 _COUNTED_STATES = frozenset({"pending", "running"})
 

@@ -15,6 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from moto.ec2.models import ec2_backends
+
 from local_region.api.faults import Faults
 from local_region.api.pools import AddressPool
 from local_region.hosts.backend import HostBackend
@@ -114,8 +116,6 @@ class RegionState:
     @property
     def backend(self) -> Any:
         """moto's EC2 backend of this region."""
-        from moto.ec2.models import ec2_backends
-
         return ec2_backends[ACCOUNT_ID][self.region]
 
     def instances(self) -> list[Any]:
@@ -180,15 +180,15 @@ class RegionState:
     def take_asked(self) -> Sequence[Future[None]]:
         """Return what the current request asked for, so that it can wait for that outside the lock."""
         if self._changed and self._on_change is not None:
-            self._asked.append(self._executor.submit(self._tell))
+            self._asked.append(self._executor.submit(self._tell, self._on_change))
         self._changed = False
         asked, self._asked = self._asked, []
         return asked
 
-    def _tell(self) -> None:
-        assert self._on_change is not None
+    @staticmethod
+    def _tell(listener: Callable[[], None]) -> None:
         try:
-            self._on_change()
+            listener()
         except Exception:
             log.exception("the listener to changes failed")
 

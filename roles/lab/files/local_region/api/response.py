@@ -11,6 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult
+from moto.ec2.responses import EC2Response
+
 from local_region.api.addresses import AddressActions
 from local_region.api.call_log import Call, CallLog, is_write
 from local_region.api.errors import ec2_error, fault, http_status
@@ -20,9 +24,6 @@ from local_region.api.launch import LaunchActions
 from local_region.api.placement_groups import PlacementGroupActions
 from local_region.api.region_state import RegionState
 from local_region.api.tags import TagActions
-from moto.core.exceptions import ServiceException
-from moto.core.responses import ActionResult
-from moto.ec2.responses import EC2Response
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from local_region.api import moto_hooks
@@ -22,9 +25,6 @@ from local_region.api.call_log import Call, CallLog, is_write
 from local_region.api.faults import Faults
 from local_region.api.region_state import Quotas, RegionState, Timings
 from local_region.hosts.backend import HostBackend
-from moto.core.base_backend import BackendDict
-from moto.core.model_instances import reset_model_data
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 
 DEFAULT_REGION = "ap-northeast-1"
 
@@ -180,7 +180,7 @@ class RegionApi:
         statuses: list[str] = []
 
         def noting(status: str, *rest: Any) -> Any:
-            statuses.append(status.split()[0])
+            statuses.append(status.split(maxsplit=1)[0])
             return start_response(status, *rest)
 
         answer = self._moto(environ, noting)

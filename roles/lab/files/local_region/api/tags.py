@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from local_region.api.placement_groups import find_group
-from local_region.api.region_state import RegionState
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import InvalidInstanceIdError
+
+from local_region.api.placement_groups import find_group
+from local_region.api.region_state import RegionState
 
 if TYPE_CHECKING:
     from moto.ec2.responses.tags import TagResponse

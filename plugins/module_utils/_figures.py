@@ -104,18 +104,10 @@ def hits_at_most(address: Mapping[str, t.Any], metric: str, limit_us: float) -> 
     """
     best_us = figure_us(address, metric, "best_us")
     proven = 1 if best_us is not None and best_us <= limit_us else 0
-    histogram = _histogram(address, metric)
+    histogram = (address.get("histogram") or {}).get(metric) or {}
     bins = zip(histogram.get("edge_us") or [], histogram.get("count") or [])
     inside = sum(int(count) for edge_us, count in bins if edge_us + bin_width_us(int(edge_us)) <= limit_us)
     return max(proven, inside)
-
-
-def _histogram(address: Mapping[str, t.Any], metric: str) -> Mapping[str, t.Any]:
-    """The histogram of a metric; one that is not split by metric is of wall times."""
-    histogram = address.get("histogram") or {}
-    if "edge_us" in histogram:
-        return histogram if metric == "wall" else {}
-    return histogram.get(metric) or {}
 
 
 def anchor_hits(probe: Probe, criteria: Criteria, metric: str, samples: int = 1) -> list[dict[str, t.Any]]:

@@ -266,7 +266,8 @@ class Campaign:
         """Go round the addresses until each had its share of the warm-up or was dropped."""
         shares = warmup_shares(handshakes, len(self._records))
         for lap in range(max(shares, default=0)):
-            self._run([record for record, share in zip(self._records, shares) if lap < share], measured=False)
+            turn = [one for one, share in zip(self._records, shares) if lap < share and not one.dropped]
+            self._run(turn, measured=False)
 
     def measure(self, block_size: int) -> None:
         """Measure in shuffled blocks of up to block_size handshakes an address until no address wants more."""

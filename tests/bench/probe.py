@@ -9,6 +9,8 @@ a minute and a half. Exits 1 when a figure misses its limit.
 
 from __future__ import annotations
 
+import os
+import platform
 import shutil
 import statistics
 import subprocess
@@ -123,7 +125,10 @@ def main() -> int:
     if missing:
         print(f"The probe's bench can't run: {missing}.", file=sys.stderr)
         return 1
+    load = os.getloadavg()[0]
     rows = [*wire_rows(), *c_rows(), *size_rows(), *rate_rows()]
+    print(f"Python {platform.python_version()}, kernel {platform.release()}, {os.cpu_count()} CPUs, load {load:.1f} before.")
+    print("Other work on the machine takes caches away, which costs an interpreter more than a C program.\n")
     print("| what | figure | limit | |\n| --- | --- | --- | --- |")
     for row in rows:
         mark = {True: "ok", False: "**missed**", None: ""}[row.within]

@@ -276,6 +276,12 @@ def test_no_address_is_no_work() -> None:
     assert bench.starts == []
 
 
+def test_dead_address_takes_no_more_of_the_warmup_than_its_three_tries() -> None:
+    bench = Bench(["dead"], always(REFUSED))
+    bench.campaign.warm_up(100)
+    assert bench.clock.now_ns < 4 * 1.5 * NS_PER_S / 200
+
+
 # --- the pace ---
 
 

@@ -150,8 +150,11 @@ def _finish_cloud_init(code: int) -> None:
 
 
 def _listens(port: int) -> bool:
-    """Whether something listens on a TCP port of this network namespace. To connect would cost sshd a process."""
-    with open("/proc/net/tcp", encoding="ascii") as table:
+    """Whether something listens on a TCP port of this network namespace. To connect would cost sshd a process.
+
+    As everywhere in PID 1, no codec but UTF-8: the modules of others lie outside of the instance's root.
+    """
+    with open("/proc/net/tcp", encoding="utf-8") as table:
         rows = [line.split() for line in table]
     return any(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows[1:])  # 0A: TCP_LISTEN
 
@@ -227,8 +230,9 @@ def main() -> int:
         status = 1
         try:
             status = first_process(plan)
-        except OSError as error:
-            print(f"{plan.instance_id}: {error}", file=sys.stderr, flush=True)
+        except Exception as error:
+            # Nothing can be imported any more once the root is the instance's, so no traceback.
+            print(f"{plan.instance_id}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         finally:
             os._exit(status)
     linux.set_process_name("lab-instance")

@@ -41,6 +41,9 @@ def candidate_of(instance: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     """What a module returns for an instance of DescribeInstances or RunInstances. Absent values are null."""
     reason = instance.get("StateReason") or {}
     placement = instance.get("Placement") or {}
+    interfaces = instance.get("NetworkInterfaces") or []
+    # An instance's groups are those of its first interface; EC2 shows them there at once.
+    groups = instance.get("SecurityGroups") or (interfaces[0].get("Groups") if interfaces else None) or []
     return {
         "instance_id": instance["InstanceId"],
         "instance_type": instance.get("InstanceType"),
@@ -59,12 +62,8 @@ def candidate_of(instance: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "spot_instance_request_id": instance.get("SpotInstanceRequestId") or None,
         "subnet_id": instance.get("SubnetId"),
         "vpc_id": instance.get("VpcId"),
-        "security_group_ids": [group["GroupId"] for group in instance.get("SecurityGroups") or ()],
-        "network_interface_ids": [
-            interface["NetworkInterfaceId"]
-            for interface in instance.get("NetworkInterfaces") or ()
-            if interface.get("NetworkInterfaceId")
-        ],
+        "security_group_ids": [group["GroupId"] for group in groups],
+        "network_interface_ids": [one["NetworkInterfaceId"] for one in interfaces if one.get("NetworkInterfaceId")],
         "launch_time": _text(instance.get("LaunchTime")),
         "tags": tags_as_dict(instance.get("Tags")),
     }

@@ -11,9 +11,12 @@ import typing as t
 
 from ansible_collections.lowlatency.ec2.plugins.filter.champion import champion_verdict
 from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import KINDS, next_champion, verdict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.rounds import SAMPLES, address, candidate, endpoint, limits, probe
+
+#: Decisions are quick, but the machine that tests them may be busy.
+unhurried = settings(deadline=None)
 
 NAMES = ("fapi-mm", "ws-fapi-mm", "fstream-mm")
 figures_us = st.integers(20_000, 400_000).map(lambda nanoseconds: nanoseconds / 1000)
@@ -105,6 +108,7 @@ def rounds(draw: st.DrawFn) -> dict[str, t.Any]:
     }
 
 
+@unhurried
 @given(rounds())
 def test_a_verdict_is_whole_and_consistent(given_: dict[str, t.Any]) -> None:
     found = verdict(**given_)
@@ -116,12 +120,14 @@ def test_a_verdict_is_whole_and_consistent(given_: dict[str, t.Any]) -> None:
     assert (found["replaces"] is not None) == (found["is_champion"] and given_["champion_before"] is not None)
 
 
+@unhurried
 @given(rounds())
 def test_the_same_inputs_give_the_same_verdict_also_through_json(given_: dict[str, t.Any]) -> None:
     again = json.loads(json.dumps(given_))
     assert verdict(**given_) == verdict(**given_) == verdict(**again)
 
 
+@unhurried
 @given(rounds(), st.randoms(use_true_random=False))
 def test_the_order_of_addresses_and_endpoints_does_not_matter(given_: dict[str, t.Any], random: t.Any) -> None:
     before = verdict(**given_)
@@ -132,6 +138,7 @@ def test_the_order_of_addresses_and_endpoints_does_not_matter(given_: dict[str, 
     assert verdict(**shuffled) == before
 
 
+@unhurried
 @given(rounds())
 def test_no_champion_without_a_whole_finite_figure_of_the_primary(given_: dict[str, t.Any]) -> None:
     found = verdict(**given_)
@@ -150,6 +157,7 @@ def test_no_champion_without_a_whole_finite_figure_of_the_primary(given_: dict[s
         assert given_["champion_before"]["best_us"] <= min(usable)
 
 
+@unhurried
 @given(probes(whole=True), criteria, st.floats(0, 300), st.integers(1, 300))
 def test_an_anchor_stays_one_under_looser_criteria(
     found: dict[str, t.Any], strict: dict[str, t.Any], more_us: float, hits: int
@@ -165,6 +173,7 @@ def test_an_anchor_stays_one_under_looser_criteria(
     assert before["is_anchor"] <= after["is_anchor"]
 
 
+@unhurried
 @given(st.lists(probes(whole=True), min_size=1, max_size=8))
 def test_champions_of_a_search_only_get_better(found: list[dict[str, t.Any]]) -> None:
     sits: dict[str, t.Any] | None = None
@@ -184,6 +193,7 @@ def test_champions_of_a_search_only_get_better(found: list[dict[str, t.Any]]) ->
     assert history[-1] == lowest
 
 
+@unhurried
 @given(rounds())
 def test_a_replay_through_the_filter_agrees(given_: dict[str, t.Any]) -> None:
     wanted = given_.pop("criteria")

@@ -66,6 +66,7 @@ class TestRegion:
     def __init__(self) -> None:
         self.clock = Clock()
         self.hosts = NullHosts()
+        self._clients: dict[tuple[str, bool, str], Any] = {}
         self.api = RegionApi(
             port=0,
             hosts=self.hosts,
@@ -98,7 +99,16 @@ class TestRegion:
         )
 
     def client(self, service: str = "ec2", *, retries: bool = False, region: str = REGION) -> Any:
-        """Return a boto3 client; by default it sends each call once, so that a test sees each answer."""
+        """Return a boto3 client; by default it sends each call once, so that a test sees each answer.
+
+        Clients are kept: to make one takes longer than a hundred calls, and they can be shared by threads.
+        """
+        key = (service, retries, region)
+        if key not in self._clients:
+            self._clients[key] = self._new_client(service, retries, region)
+        return self._clients[key]
+
+    def _new_client(self, service: str, retries: bool, region: str) -> Any:
         attempts = {} if retries else {"retries": {"total_max_attempts": 1, "mode": "standard"}}
         return boto3.client(
             service,

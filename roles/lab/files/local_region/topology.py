@@ -84,6 +84,11 @@ def jitter_quantile_us(share: float) -> float:
     return _JITTER_QUANTILES[-1][1]
 
 
+def seeded(*parts: object) -> random.Random:
+    """Return a source of numbers that depends on nothing but the parts."""
+    return random.Random(" ".join(str(part) for part in parts))  # noqa: S311 - a simulation, not a secret
+
+
 class Topology:
     """The racks of one lab and how far each is from each address of the exchange.
 
@@ -137,7 +142,7 @@ class Topology:
     def jitter_us(self) -> list[float]:
         """Return JITTER_SAMPLES offsets from the truth, in the order in which handshakes meet them; median 0."""
         samples = [jitter_quantile_us((number + 0.5) / JITTER_SAMPLES) for number in range(JITTER_SAMPLES)]
-        random.Random(f"{self.seed} jitter").shuffle(samples)
+        seeded(self.seed, "jitter").shuffle(samples)
         return samples
 
     def _nearest_us(self, rack: str) -> float:
@@ -145,15 +150,15 @@ class Topology:
 
     def _draw_truths_us(self) -> dict[str, dict[str, dict[str, float]]]:
         order = list(self.racks)
-        random.Random(f"{self.seed} order").shuffle(order)
-        bests_us = dict(zip(order, _rack_bests_us(random.Random(f"{self.seed} bests"))))
+        seeded(self.seed, "order").shuffle(order)
+        bests_us = dict(zip(order, _rack_bests_us(seeded(self.seed, "bests"))))
         return {rack: self._draw_rack_us(rack, bests_us[rack]) for rack in self.racks}
 
     def _draw_rack_us(self, rack: str, best_us: float) -> dict[str, dict[str, float]]:
         floor_us = LOWEST_US if best_us < ORDINARY_LOWEST_US else ORDINARY_LOWEST_US
         found = {}
         for endpoint in self.endpoints:
-            source = random.Random(f"{self.seed} {rack} {endpoint.name}")
+            source = seeded(self.seed, rack, endpoint.name)
             nearest_us = best_us
             if endpoint.name != PRIMARY_ENDPOINT:
                 nearest_us += _between(source, _ENDPOINT_OFFSET_US)
@@ -162,7 +167,6 @@ class Topology:
             alive = [address for address in endpoint.addresses if address not in self.dead]
             found[endpoint.name] = _draw_addresses_us(source, alive, nearest_us)
         return found
-
 
 
 def _between(source: random.Random, limits: tuple[float, float]) -> float:

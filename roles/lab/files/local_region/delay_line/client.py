@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,20 +15,48 @@ from local_region.network.child import ChildError, NamespaceChild
 from local_region.network.layout import RELEASE_TUN, SYN_TAP, LabNetwork
 from local_region.topology import HIGHEST_US, Topology
 
-_REFERENCE_DELAYS_US = (80.0, 160.0, 320.0)
-_REFERENCE_HANDSHAKES = 200
-_WARM_UP_HANDSHAKES = 50
-_CALIBRATION_TIMEOUT_S = 60.0
-# TCP_INFO cuts off what is below 1 us, so it reads half of one too little on average.
-_ROUNDING_US = 0.5
+# One for each class of quiet time that the delay line tells apart.
+_REFERENCE_DELAYS_US = (60.0, 110.0, 170.0, 230.0, 300.0, 380.0)
+_REFERENCE_HANDSHAKES = 40
+_REFERENCE_PASSES = 5
+_WARM_UP_HANDSHAKES = 200
+_CALIBRATION_TIMEOUT_S = 30.0
+_LEAST_RATIO, _MOST_RATIO = 0.85, 1.1
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the path takes beside the delay: for each reference delay, and the median that is taken off."""
+    """The ratio of what the path takes beside the delay to the time of a quick release; see `path`.
 
-    correction_us: float
+    `added_us` and `write_us` are what was measured, by reference delay: by how much a lone flow read more than it
+    asked for, and how long a quick release took.
+    """
+
+    ratio: float
     added_us: dict[float, float]
+    write_us: dict[float, float]
+
+
+def middle_mean(readings: Sequence[float]) -> float:
+    """Return the mean of the middle half: a median that is finer than readings in whole microseconds."""
+    ordered = sorted(readings)
+    quarter = len(ordered) // 4
+    return statistics.fmean(ordered[quarter : len(ordered) - quarter])
+
+
+def judge(seen: Sequence[tuple[float, float, float]]) -> Calibration:
+    """Return what (reference delay, added, write) readings in us mean, several of each delay.
+
+    Other work on the machine can only add to a reading, so the lowest of each delay counts, and none makes the ratio
+    leave the range in which it was ever seen.
+    """
+    quiet = {us: min(one[1:] for one in seen if one[0] == us) for us in sorted({one[0] for one in seen})}
+    ratio = statistics.median(added_us / write_us for added_us, write_us in quiet.values())
+    return Calibration(
+        round(min(max(ratio, _LEAST_RATIO), _MOST_RATIO), 3),
+        {us: round(added_us, 1) for us, (added_us, _) in quiet.items()},
+        {us: round(write_us, 1) for us, (_, write_us) in quiet.items()},
+    )
 
 
 class DelayLine:
@@ -110,26 +139,31 @@ class DelayLine:
         self._network.attach(plan.reference_namespace, plan.reference_address)
         try:
             flow.start()
-            self._correct(0.0)
+            self._child.ask({"do": "correct", "ratio": 0.0})
             self._added_us(flow, _REFERENCE_DELAYS_US[0], _WARM_UP_HANDSHAKES)
-            added_us = {us: self._added_us(flow, us, _REFERENCE_HANDSHAKES) for us in _REFERENCE_DELAYS_US}
+            seen = [
+                (us, *self._added_us(flow, us, _REFERENCE_HANDSHAKES))
+                for _ in range(_REFERENCE_PASSES)
+                for us in _REFERENCE_DELAYS_US
+            ]
         finally:
             flow.stop()
             self.remove(plan.reference_address)
             self._network.detach(plan.reference_namespace)
-        self.calibration = Calibration(round(statistics.median(added_us.values()) + _ROUNDING_US, 2), added_us)
-        self._correct(self.calibration.correction_us)
+        self.calibration = judge(seen)
+        self._child.ask({"do": "correct", "ratio": self.calibration.ratio})
         return self.calibration
 
-    def _correct(self, correction_us: float) -> None:
-        self._child.ask({"do": "correct", "correction_us": correction_us})
+    def _added_us(self, flow: NamespaceChild, delay_us: float, count: int) -> tuple[float, float]:
+        """Return (by how much a lone flow reads more than the delay, how long a quick release takes), both in us.
 
-    def _added_us(self, flow: NamespaceChild, delay_us: float, count: int) -> float:
-        """Return by how much the wire median of a lone flow is above the delay. Raises ChildError without answers."""
-        self._child.ask({"do": "fix", "source": self._network.addressing.reference_address, "delay_us": delay_us})
+        Raises ChildError when less than half of the handshakes are answered.
+        """
+        fix = {"do": "fix", "source": self._network.addressing.reference_address, "delay_us": delay_us}
+        self._child.ask(fix)
         address = next(address for address in self._target.addresses if address not in self._dead)
         request = {"address": address, "port": self._target.port, "count": count}
         wires_us = flow.ask(request, _CALIBRATION_TIMEOUT_S)["wires_us"]
         if len(wires_us) < count // 2:
             raise ChildError(f"the delay line can't be calibrated: {len(wires_us)} of {count} handshakes were answered")
-        return float(statistics.median(wires_us)) - delay_us
+        return middle_mean(wires_us) - delay_us, float(self._child.ask(fix)["write_us"])

@@ -48,7 +48,6 @@ class DelayTable:
         self._stranger: _Row = (never, jitter_ns, default_ns)
         self._rows: dict[int, _Row] = {}
         self._step = 0
-        self.correction_ns = 0
 
     def place(self, source: str, rack: str) -> None:
         """Put a source into a rack. Raises KeyError for an unknown rack."""

@@ -15,6 +15,7 @@ from typing import NamedTuple
 # arrival in ns since the epoch, source, destination, source port, planned round trip and time held back in ns
 _RECORD = struct.Struct("<QIIHxxII")
 _MOST_PENDING_BYTES = 1 << 22
+_MOST_FILE_BYTES = 64 << 20  # some two million handshakes; then the file is begun anew and the old one kept
 
 
 class Held(NamedTuple):
@@ -29,12 +30,20 @@ class Held(NamedTuple):
 
 
 class HoldLog:
-    """Collects records in memory; writes them when the delay line has time for it. Without a path it does nothing."""
+    """Collects records in memory; writes them when the delay line has time for it. Without a path it does nothing.
+
+    The file is bounded: a full one is renamed to `<path>.1`, in place of the one before.
+    """
 
     def __init__(self, path: str | None) -> None:
-        self._file = open(path, "ab", buffering=0) if path else None
+        self._path = Path(path) if path else None
         self._pending = bytearray()
-        self.wanted = self._file is not None
+        self.wanted = path is not None
+
+    @property
+    def pending(self) -> bool:
+        """Whether there are records that were not written yet."""
+        return bool(self._pending)
 
     def add(self, arrival_ns: int, flow: tuple[int, int, int], planned_ns: int, held_ns: int) -> None:
         self._pending += _RECORD.pack(arrival_ns, *flow, planned_ns, held_ns)
@@ -42,9 +51,14 @@ class HoldLog:
             self.flush()
 
     def flush(self) -> None:
-        if self._file and self._pending:
-            self._file.write(self._pending)
-            self._pending.clear()
+        if self._path is None or not self._pending:
+            return
+        with self._path.open("ab") as file:
+            file.write(self._pending)
+            full = file.tell() > _MOST_FILE_BYTES
+        self._pending.clear()
+        if full:
+            self._path.replace(self._path.with_name(self._path.name + ".1"))
 
 
 def read(path: Path) -> Iterator[Held]:

@@ -22,10 +22,11 @@ import sys
 import time
 from typing import Any
 
-from local_region.delay_line.delays import DelayTable, as_ns
+from local_region.delay_line.delays import DelayTable
 from local_region.delay_line.devices import WakeUpHold, open_tun
 from local_region.delay_line.log import HoldLog
 from local_region.delay_line.packets import finish_checksum, flow_of, is_syn
+from local_region.delay_line.path import PathTime
 from local_region.delay_line.ring import PacketRing
 from local_region.network.child import enter_namespace, say
 
@@ -33,20 +34,22 @@ from local_region.network.child import enter_namespace, say
 SPIN_NS = 60_000
 HOLD_NS = 2_000_000_000
 PRIORITY = 50
-_HOLD_CHECK_S = 0.5
+_IDLE_CHECK_S = 0.5
 # Under load the loop never sleeps; so often it looks for requests then.
 _REQUEST_CHECK_PACKETS = 64
 _MCL_CURRENT_AND_FUTURE = 3
 _PR_SET_TIMERSLACK = 29
 
-_Due = tuple[int, int, int, int, bytearray]  # due at, sequence number, arrived at, planned round trip, packet
+# due at, sequence number, arrived at, planned round trip, class of quiet time before, packet
+_Due = tuple[int, int, int, int, int, bytearray]
 
 
 class Requests:
     """Requests of the parent on standard input, one line of JSON each, answered at once."""
 
-    def __init__(self, table: DelayTable, descriptor: int = 0) -> None:
+    def __init__(self, table: DelayTable, path: PathTime, descriptor: int = 0) -> None:
         self._table = table
+        self._path = path
         self._descriptor = descriptor
         self._pending = b""
         self.ended = False
@@ -67,7 +70,7 @@ class Requests:
             self._apply(request)
         except (KeyError, ValueError) as error:
             return {"error": f"{type(error).__name__}: {error}"}
-        return {"ok": True}
+        return {"ok": True, "write_us": self._path.recent_ns / 1000}
 
     def _apply(self, request: dict[str, Any]) -> None:
         verb, table = request["do"], self._table
@@ -78,7 +81,7 @@ class Requests:
         elif verb == "forget":
             table.forget(request["source"])
         elif verb == "correct":
-            table.correction_ns = as_ns(request["correction_us"])
+            self._path.ratio = request["ratio"]
         else:
             raise ValueError(f"no such request: {verb}")
 
@@ -87,11 +90,20 @@ class Loop:
     """The heart of the process; every method but `run` returns at once."""
 
     def __init__(
-        self, ring: PacketRing, tun: int, table: DelayTable, requests: Requests, hold: WakeUpHold, log: HoldLog
+        self,
+        *,
+        ring: PacketRing,
+        tun: int,
+        table: DelayTable,
+        path: PathTime,
+        requests: Requests,
+        hold: WakeUpHold,
+        log: HoldLog,
     ) -> None:
         self._ring = ring
         self._tun = tun
         self._table = table
+        self._path = path
         self._requests = requests
         self._hold = hold
         self._log = log
@@ -112,10 +124,11 @@ class Loop:
         heap = self._heap
         if not heap or heap[0][0] > time.time_ns():
             return False
-        _, _, arrival_ns, planned_ns, packet = heapq.heappop(heap)
+        _, _, arrival_ns, planned_ns, quiet_class, packet = heapq.heappop(heap)
         released_ns = time.time_ns()
         with contextlib.suppress(BlockingIOError):  # a full queue drops, as a network does
             os.write(self._tun, packet)
+        self._path.note(quiet_class, time.time_ns() - released_ns)
         if self._log.wanted:
             self._log.add(arrival_ns, flow_of(packet), planned_ns, released_ns - arrival_ns)
         return True
@@ -137,8 +150,8 @@ class Loop:
             return True
         if unfinished:
             finish_checksum(packet)
-        due_ns = arrival_ns + planned_ns - self._table.correction_ns
-        heapq.heappush(self._heap, (due_ns, self._sequence, arrival_ns, planned_ns, packet))
+        due_ns, quiet_class = self._path.due(arrival_ns, planned_ns)
+        heapq.heappush(self._heap, (due_ns, self._sequence, arrival_ns, planned_ns, quiet_class, packet))
         self._last_arrival_ns = arrival_ns
         self._hold.take()
         return True
@@ -151,12 +164,17 @@ class Loop:
                 return
             timeout_s: float | None = left_ns / 1e9
         else:
-            self._log.flush()
-            timeout_s = _HOLD_CHECK_S if self._hold.held else None
+            timeout_s = _IDLE_CHECK_S if self._hold.held or self._log.pending else None
         ready = select.select(self._sources, [], [], timeout_s)[0]
         if self._requests.fileno() in ready:
             self._requests.serve()
-        elif not ready and not self._heap and time.time_ns() - self._last_arrival_ns > HOLD_NS:
+        elif not ready and not self._heap:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing came for a while: do what can wait."""
+        self._log.flush()
+        if time.time_ns() - self._last_arrival_ns > HOLD_NS:
             self._hold.let_go()
 
     def _look_for_requests(self) -> None:
@@ -186,7 +204,9 @@ def main() -> None:
         log = HoldLog(config["log_path"])
         table = DelayTable(config["racks_us"], config["jitter_us"], config["default_us"], config["dead"])
         hold = WakeUpHold()
-        loop = Loop(ring, tun, table, Requests(table), hold, log)
+        path = PathTime()
+        requests = Requests(table, path)
+        loop = Loop(ring=ring, tun=tun, table=table, path=path, requests=requests, hold=hold, log=log)
         become_punctual()
     except OSError as error:
         say(error=str(error))

@@ -46,6 +46,7 @@ def wire_us(address: str, port: int) -> int | None:
 
 def main() -> None:
     enter_namespace(json.loads(sys.stdin.readline())["namespace"])
+    chance = random.Random()  # noqa: S311 - gaps, not secrets
     say(ready=True)
     for line in sys.stdin:
         request: dict[str, Any] = json.loads(line)
@@ -54,7 +55,7 @@ def main() -> None:
             taken = wire_us(request["address"], request["port"])
             if taken is not None:
                 found.append(taken)
-            until_ns = time.monotonic_ns() + random.randrange(_MOST_GAP_NS)
+            until_ns = time.monotonic_ns() + chance.randrange(_MOST_GAP_NS)
             while time.monotonic_ns() < until_ns:
                 pass
         say(wires_us=found)

@@ -37,9 +37,7 @@ class PacketRing:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self._socket.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
         blocks = _FRAME_BYTES * _FRAMES // _BLOCK_BYTES
-        self._socket.setsockopt(
-            _SOL_PACKET, _PACKET_RX_RING, _RING.pack(_BLOCK_BYTES, blocks, _FRAME_BYTES, _FRAMES)
-        )
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_RX_RING, _RING.pack(_BLOCK_BYTES, blocks, _FRAME_BYTES, _FRAMES))
         self._ring = mmap.mmap(
             self._socket.fileno(), _FRAME_BYTES * _FRAMES, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
         )

@@ -12,7 +12,7 @@ names it asks a small responder behind it. Any other name does not exist.
 from __future__ import annotations
 
 import json
-import random
+import os
 import selectors
 import shutil
 import socket
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from local_region.exchange.pool import PoolResponder
-from local_region.network.child import ChildError, NamespaceChild, die_with_parent, enter_namespace, say
-from local_region.topology import Endpoint, Topology
+from local_region.network.child import ChildError, NamespaceChild, enter_namespace, input_ended, say
+from local_region.topology import Topology, seeded
 
 ANSWER_ADDRESSES = 8
 TTL_S = 1
@@ -103,7 +103,7 @@ def hosts_file(hosts: dict[str, list[str]], seed: int) -> str:
     """Return the lines of a hosts file, each host's addresses in an order drawn from the seed."""
     lines = []
     for host, known in hosts.items():
-        order = random.Random(f"{seed} {host}").sample(known, len(known))
+        order = seeded(seed, host).sample(known, len(known))
         lines += [f"{address} {host}" for address in order]
     return "".join(line + "\n" for line in lines)
 
@@ -114,8 +114,8 @@ def serve(responder: PoolResponder, server: subprocess.Popen[bytes]) -> None:
         pool.bind(POOL_ADDRESS)
         waiting.register(pool, selectors.EVENT_READ)
         waiting.register(sys.stdin, selectors.EVENT_READ)
-        assert server.stderr is not None
-        waiting.register(server.stderr, selectors.EVENT_READ)
+        words = server.stderr.fileno() if server.stderr else -1
+        waiting.register(words, selectors.EVENT_READ)
         while True:
             ready = [key.fileobj for key, _ in waiting.select()]
             if pool in ready:
@@ -123,20 +123,23 @@ def serve(responder: PoolResponder, server: subprocess.Popen[bytes]) -> None:
                 answer = responder.answer(query)
                 if answer is not None:
                     pool.sendto(answer, client)
-            if server.stderr in ready and not server.stderr.read1(4096):  # type: ignore[attr-defined]
+            if words in ready and not os.read(words, 4096):
                 raise ChildError(f"dnsmasq has ended with status {server.wait()}")
-            if sys.stdin in ready and not sys.stdin.buffer.read1(4096):
+            if sys.stdin in ready and input_ended():
                 return
 
 
 def start_dnsmasq(arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     """Start dnsmasq and wait until it says that it serves. Raises ChildError with what it said instead."""
+    # dnsmasq can't watch its standard input as the lab's own programs do, so the kernel ends it with its parent.
     server = subprocess.Popen(
-        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=die_with_parent
+        ["setpriv", "--pdeathsig", "TERM", "--", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
-    assert server.stderr is not None
     said = []
-    for line in server.stderr:
+    for line in server.stderr or ():
         said.append(line.decode(errors="replace").strip())
         if "started" in said[-1]:
             return server

@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 from local_region.network.addressing import LabAddressing
-from local_region.network.child import NamespaceChild, enter_namespace, say
+from local_region.network.child import NamespaceChild, enter_namespace, input_ended, say
 
 BACKLOG = 65535
 # How long the kernel waits for the first byte of a client whose handshake it has answered, before it hands the
@@ -91,7 +91,7 @@ def main() -> None:
             ready = [key.fileobj for key, _ in waiting.select()]
             if listener in ready:
                 hang_up_on_all(listener)
-            if sys.stdin in ready and not sys.stdin.buffer.read1(4096):
+            if sys.stdin in ready and input_ended():
                 return
 
 

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-import random
 import struct
 from collections.abc import Mapping, Sequence
+
+from local_region.topology import seeded
 
 _HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
@@ -32,7 +33,7 @@ class PoolResponder:
         self._shown = shown
         self._ttl_s = ttl_s
         self._next = {host: 0 for host in hosts}
-        self._pools = {host: random.Random(f"{seed} {host}").sample(list(pool), len(pool)) for host, pool in hosts.items()}
+        self._pools = {host: seeded(seed, host).sample(list(pool), len(pool)) for host, pool in hosts.items()}
 
     def answer(self, query: bytes) -> bytes | None:
         """Return the answer to one query message, or None for what is not a query with one question."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -37,9 +38,9 @@ def enter_namespace(name: str) -> None:
             raise OSError(number, os.strerror(number), f"/run/netns/{name}")
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when the thread that started it ends. For use between fork and exec."""
-    ctypes.CDLL(None, use_errno=True).prctl(1, 15, 0, 0, 0)  # PR_SET_PDEATHSIG, SIGTERM
+def input_ended() -> bool:
+    """Called in the child when its standard input is readable: whether the parent is gone."""
+    return not os.read(0, 65536)
 
 
 def say(**answer: Any) -> None:
@@ -118,12 +119,12 @@ class NamespaceChild:
         return answer
 
     def _line(self, process: subprocess.Popen[bytes], deadline_s: float) -> bytes:
-        assert process.stdout is not None
+        answers = process.stdout.fileno() if process.stdout else -1
         while b"\n" not in self._pending:
             left_s = deadline_s - time.monotonic()
-            if left_s <= 0 or not select.select([process.stdout], [], [], left_s)[0]:
+            if left_s <= 0 or not select.select([answers], [], [], left_s)[0]:
                 raise ChildError(f"{self._module} did not answer in time")
-            chunk = os.read(process.stdout.fileno(), 65536)
+            chunk = os.read(answers, 65536)
             if not chunk:
                 raise ChildError(f"{self._module} has ended with status {process.wait()}")
             self._pending += chunk
@@ -134,19 +135,14 @@ class NamespaceChild:
         process, self._process = self._process, None
         if process is None:
             return
-        for stop in (None, process.terminate, process.kill):
-            if stop is None:
-                if process.stdin:
-                    try:
-                        process.stdin.close()
-                    except OSError:  # it went first, with a request unread
-                        pass
-            else:
-                stop()
+        if process.stdin:
+            with contextlib.suppress(OSError):  # it went first, with a request unread
+                process.stdin.close()
+        for stronger in (process.terminate, process.kill, process.kill):
             try:
                 process.wait(_STOP_TIMEOUT_S)
                 break
             except subprocess.TimeoutExpired:
-                continue
+                stronger()
         if process.stdout:
             process.stdout.close()

@@ -83,7 +83,7 @@ class LabNetwork:
             return True
 
     def down(self) -> bool:
-        """Remove everything of this lab, instances and processes in its namespaces too; return whether there was any."""
+        """Remove all of this lab, instances and processes in its namespaces too; return whether there was any."""
         with _one_at_a_time():
             found = bool(self.leftovers())
             self._remove()

@@ -7,7 +7,7 @@
 1. shutdown behaviour C(stop), read back: API termination protection does not stop a shutdown from inside
 2. the dead-man timer cancelled, read back
 3. termination and stop protection
-4. tags
+4. tags, in the same call of the module
 5. the champion document swapped, the replaced champion in C(retiring)
 6. the replaced champion unprotected and terminated
 7. C(retiring) cleared
@@ -77,24 +77,14 @@ class Promotion:
         if protectable:
             self._set(result, "stop_on_shutdown", shutdown_behavior="stop")
         self._cancel_timer()
-        if protectable:
-            self._set(result, "protect", termination_protection=True, stop_protection=True)
-        self._tag(result)
+        # The module protects first and tags then. The group keeps its tags: what holds a live instance is spared.
+        protections = {"termination_protection": True, "stop_protection": True} if protectable else {}
+        self._set(result, "protect", tags=self._tags(result), **protections)
 
-    def _tag(self, result: Result) -> None:
+    def _tags(self, result: Result) -> dict[str, str]:
         decided = result["verdict"]
         more = {"lowlatency:champion": "true"} if decided["is_champion"] else {}
-        more["lowlatency:expires-at"] = "never"
-        tags = self._round.tags(decided["kind"], **more)
-        self._set(result, "tag", tags=tags)
-        self._round.modules.run(
-            "lowlatency.ec2.placement_group",
-            "tag",
-            name=self._round.group,
-            strategy="cluster",
-            tags=tags,
-            purge_tags=False,
-        )
+        return self._round.tags(decided["kind"], **more, **{"lowlatency:expires-at": "never"})
 
     def _set(self, result: Result, step: str, **wanted: t.Any) -> None:
         # The module reads back what it changed and fails when EC2 did not take it.
@@ -126,7 +116,7 @@ class Promotion:
             changed_role = judged["kind"] != result["verdict"]["kind"]
             result["verdict"] = judged
             if changed_role:
-                self._tag(result)
+                self._set(result, "tag", tags=self._tags(result))
             try:
                 swapped = self._round.store.swap(
                     state.generation, self._next_state(state, result), guard=self._round.guard.check

@@ -34,21 +34,12 @@ def recover(round_: Round) -> None:
 
 
 def retire(round_: Round) -> None:
-    """End the champions that were replaced: back to candidates first, so that a crash here leaks nothing."""
+    """End the champions that were replaced. They stay in the document until EC2 was asked to end them."""
     retiring = round_.store.read().retiring
     for old in retiring:
         round_.terminate(old["instance_id"], force=True)
-        group = old.get("placement_group")
-        if group:
-            round_.modules.run(
-                "lowlatency.ec2.placement_group",
-                "retire",
-                name=group,
-                strategy="cluster",
-                tags=round_.tags("candidate"),
-                purge_tags=False,
-            )
-            round_.memory.pending_groups.append(group)
+        if old.get("placement_group"):
+            round_.memory.pending_groups.append(old["placement_group"])
     if retiring:
         done = [old["instance_id"] for old in retiring]
         round_.store.update(lambda state: _without_retiring(state, done), guard=round_.guard.check)

@@ -54,8 +54,6 @@ def candidate_of(instance: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "state_reason": {"code": reason["Code"], "message": reason.get("Message", "")} if reason.get("Code") else None,
         "private_ip_address": instance.get("PrivateIpAddress") or None,
         "public_ip_address": instance.get("PublicIpAddress") or None,
-        "private_dns_name": instance.get("PrivateDnsName") or None,
-        "public_dns_name": instance.get("PublicDnsName") or None,
         "image_id": instance.get("ImageId"),
         "key_name": instance.get("KeyName"),
         "market": "spot" if instance.get("InstanceLifecycle") == "spot" else "on-demand",
@@ -63,7 +61,6 @@ def candidate_of(instance: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "subnet_id": instance.get("SubnetId"),
         "vpc_id": instance.get("VpcId"),
         "security_group_ids": [group["GroupId"] for group in groups],
-        "network_interface_ids": [one["NetworkInterfaceId"] for one in interfaces if one.get("NetworkInterfaceId")],
         "launch_time": _text(instance.get("LaunchTime")),
         "tags": tags_as_dict(instance.get("Tags")),
     }

@@ -306,16 +306,6 @@ candidate:
       type: str
       returned: always
       sample: 203.0.113.17
-    private_dns_name:
-      description: The private name.
-      type: str
-      returned: always
-      sample: ip-10-0-0-17.ap-northeast-1.compute.internal
-    public_dns_name:
-      description: The public name.
-      type: str
-      returned: always
-      sample: ec2-203-0-113-17.ap-northeast-1.compute.amazonaws.com
     image_id:
       description: The image that the instance was launched from.
       type: str
@@ -352,12 +342,6 @@ candidate:
       elements: str
       returned: always
       sample: [sg-0123456789abcdef0]
-    network_interface_ids:
-      description: The network interfaces of the instance.
-      type: list
-      elements: str
-      returned: always
-      sample: [eni-0123456789abcdef0]
     launch_time:
       description: When the instance was launched, in ISO 8601.
       type: str

@@ -122,9 +122,15 @@ def test_root_devices_of_published_images_need_no_call(image_id: str, device: st
     assert plan.familiar_root_device(image_id) == device
 
 
-CLUSTER = {"PlacementGroupInfo": {"SupportedStrategies": ["cluster", "partition", "spread"]}}
-BURSTABLE = {"PlacementGroupInfo": {"SupportedStrategies": ["partition", "spread"]}, "SupportedUsageClasses": ["spot"]}
-MAC = {"PlacementGroupInfo": {"SupportedStrategies": []}, "SupportedUsageClasses": ["on-demand"]}
+CLUSTER: dict[str, t.Any] = {"PlacementGroupInfo": {"SupportedStrategies": ["cluster", "partition", "spread"]}}
+BURSTABLE: dict[str, t.Any] = {
+    "PlacementGroupInfo": {"SupportedStrategies": ["partition", "spread"]},
+    "SupportedUsageClasses": ["spot"],
+}
+    "PlacementGroupInfo": {"SupportedStrategies": ["partition", "spread"]},
+    "SupportedUsageClasses": ["spot"],
+}
+MAC: dict[str, t.Any] = {"PlacementGroupInfo": {"SupportedStrategies": []}, "SupportedUsageClasses": ["on-demand"]}
 INFOS = {"c8g.medium": CLUSTER, "t3.micro": BURSTABLE, "mac1.metal": MAC}
 
 

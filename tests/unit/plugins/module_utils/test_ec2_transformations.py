@@ -90,9 +90,7 @@ def test_candidate_of_an_instance_in_full() -> None:
         "market": "spot",
         "launch_time": "2026-07-22T00:00:00+00:00",
         "security_group_ids": ["sg-1"],
-        "network_interface_ids": ["eni-1"],
         "tags": {"Name": "n"},
-        "public_dns_name": None,
     }
     assert candidate.items() >= expected.items()
     assert candidate["state_reason"]["code"] == "Server.InternalError"

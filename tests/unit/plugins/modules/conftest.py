@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from support.candidates import Rounds
+    from support.region import TestRegion, Vpc
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,3 +30,11 @@ def botocore_files_read_once() -> Iterator[None]:
         read = functools.lru_cache(maxsize=None)(loader.load_file)
         patch.setattr(JSONFileLoader, "load_file", lambda _self, file_path: read(file_path))
         yield
+
+
+@pytest.fixture
+def rounds(region_api: TestRegion, vpc: Vpc) -> Rounds:
+    """Runs of candidate_instance with the options of an ordinary round."""
+    from support.candidates import Rounds  # noqa: PLC0415  for the few modules that need boto3
+
+    return Rounds(region_api, vpc)

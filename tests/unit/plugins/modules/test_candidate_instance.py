@@ -2,37 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""candidate_instance against the simulated region: outcomes, what it changes, and which calls it makes."""
+"""candidate_instance launches against the simulated region: outcomes, and which calls it makes."""
 
 from __future__ import annotations
-
-import typing as t
 
 import pytest
 from ansible_collections.amazon.aws.plugins.module_utils import cloud
 from ansible_collections.lowlatency.ec2.plugins.module_utils import _ec2_candidate
-from ansible_collections.lowlatency.ec2.plugins.modules import candidate_instance
 from local_region.api.region_state import Quotas, Timings
-from support.region import AL2023, TestRegion, Vpc
-
-TAGS = {"lowlatency:search-id": "tokyo", "lowlatency:role": "candidate"}
-Result = dict[str, t.Any]
-
-
-class Shortage:
-    """Faults: each type meets the code that is planned for it; calls are throttled as long as asked."""
-
-    def __init__(self, codes: dict[str, str] | None = None, throttled: dict[str, int] | None = None) -> None:
-        self.codes = codes or {}
-        self.throttled = throttled or {}
-
-    def launch_error(self, n: int, instance_type: str) -> str | None:
-        return self.codes.get(instance_type)
-
-    def throttle(self, n: int, action: str) -> bool:
-        left = self.throttled.get(action, 0)
-        self.throttled[action] = left - 1
-        return left > 0
+from support.candidates import TAGS, Result, Rounds, Shortage
+from support.region import TestRegion
 
 
 @pytest.fixture
@@ -47,50 +26,6 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(cloud, "time", Time)
     return pauses
-
-
-class Rounds:
-    """Runs of the module with the options of an ordinary round, calls counted from zero each time."""
-
-    def __init__(self, region: TestRegion, vpc: Vpc) -> None:
-        self.region = region
-        self.vpc = vpc
-        region.client().create_placement_group(GroupName="g-1", Strategy="cluster")
-
-    def launch(self, **options: t.Any) -> Result:
-        wanted = {
-            "round_id": "tokyo-1",
-            "name": "1753142400-DC-Search",
-            "instance_types": ["c8g.medium", "c7i.large"],
-            "image_id": AL2023,
-            "placement_group": "g-1",
-            "subnet_id": self.vpc.subnet_id,
-            "security_group_ids": [self.vpc.security_group_id],
-            "key_name": self.vpc.key_name,
-            "associate_public_ip": True,
-            "tags": TAGS,
-        }
-        return self.run(**{**wanted, **options})
-
-    def run(self, **options: t.Any) -> Result:
-        self.region.forget_calls()
-        return self.region.run_module(candidate_instance.main, **options)
-
-    @property
-    def actions(self) -> list[str]:
-        return [call.action for call in self.region.calls]
-
-    def describe(self, instance_id: str) -> Result:
-        return self.region.describe(instance_id)[0]
-
-    def attribute(self, instance_id: str, name: str) -> t.Any:
-        answer = self.region.client().describe_instance_attribute(InstanceId=instance_id, Attribute=name)
-        return answer[name[0].upper() + name[1:]]["Value"]
-
-
-@pytest.fixture
-def rounds(region_api: TestRegion, vpc: Vpc) -> Rounds:
-    return Rounds(region_api, vpc)
 
 
 def test_launch_and_again(rounds: Rounds) -> None:
@@ -316,7 +251,7 @@ def test_a_launch_whose_answer_was_lost_is_found_by_its_token(rounds: Rounds, mo
 
 def test_two_live_instances_of_a_round_are_named(rounds: Rounds) -> None:
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "lowlatency:round", "Value": "tokyo-1"}]}]
-    ids = [rounds.region.launch(rounds.vpc, TagSpecifications=tags)["InstanceId"] for _ in range(2)]
+    ids = [rounds.region.launch(rounds.vpc, TagSpecifications=tags)["InstanceId"] for _again in range(2)]
     failed = rounds.launch(fail_ok=True)
     assert all(instance_id in failed["msg"] for instance_id in ids)
     assert rounds.region.write_calls() == []
@@ -353,137 +288,3 @@ def test_a_candidate_that_ends_before_it_runs_is_an_outcome(region_api: TestRegi
     assert (result["outcome"], result["launched"]) == ("failed_to_start", False)
     assert result["candidate"]["state"] == "terminated"
     assert [attempt["code"] for attempt in result["attempts"]] == ["Client.UserInitiatedShutdown"]
-
-
-KEEP: Result = {
-    "shutdown_behavior": "stop",
-    "termination_protection": True,
-    "stop_protection": True,
-    "tags": {"lowlatency:role": "champion"},
-}
-
-
-def test_a_kept_candidate_is_protected_and_read_back(rounds: Rounds) -> None:
-    instance_id = rounds.launch()["candidate"]["instance_id"]
-    before = {"shutdown_behavior": "terminate", "termination_protection": False, "stop_protection": False}
-    after = {name: KEEP[name] for name in before}
-    for check in (True, False):
-        kept = rounds.run(instance_id=instance_id, **KEEP, check=check, diff=True)
-        assert kept["changed"]
-        assert kept["candidate"]["tags"] == {
-            **TAGS,
-            "lowlatency:round": "tokyo-1",
-            "Name": "1753142400-DC-Search",
-            "lowlatency:role": "champion",
-        }
-        assert kept["diff"]["before"].items() >= before.items()
-        assert kept["diff"]["after"].items() >= after.items()
-        assert rounds.region.write_calls() == ([] if check else ["ModifyInstanceAttribute"] * 3 + ["CreateTags"])
-    # The dead-man timer inside could end it as long as a shutdown means termination: that is set first.
-    assert rounds.attribute(instance_id, "instanceInitiatedShutdownBehavior") == "stop"
-    assert rounds.attribute(instance_id, "disableApiTermination") is True
-    assert rounds.attribute(instance_id, "disableApiStop") is True
-    for check in (True, False):
-        assert not rounds.run(instance_id=instance_id, **KEEP, check=check)["changed"]
-        assert rounds.region.write_calls() == []
-    assert not rounds.run(instance_id=instance_id)["changed"]
-    assert rounds.actions == ["DescribeInstances"]
-
-
-def test_each_change_is_read_back_before_the_next(rounds: Rounds) -> None:
-    instance_id = rounds.launch()["candidate"]["instance_id"]
-    rounds.run(instance_id=instance_id, **KEEP)
-    read_change_read = ["DescribeInstanceAttribute", "ModifyInstanceAttribute", "DescribeInstanceAttribute"]
-    assert rounds.actions == ["DescribeInstances", *read_change_read * 3, "CreateTags"]
-
-
-def test_tags_are_purged_only_when_asked_to(rounds: Rounds) -> None:
-    instance_id = rounds.launch()["candidate"]["instance_id"]
-    kept = rounds.run(instance_id=instance_id, tags={"only": "this"}, purge_tags=True)
-    assert kept["candidate"]["tags"] == {"only": "this"}
-    assert rounds.region.write_calls() == ["CreateTags", "DeleteTags"]
-    assert not rounds.run(instance_id=instance_id, purge_tags=True)["changed"]
-
-
-def test_an_instance_named_by_id_is_never_launched(rounds: Rounds) -> None:
-    failed = rounds.launch(instance_id="i-00000000000000000", fail_ok=True)
-    assert failed["error"]["code"] == "InvalidInstanceID.NotFound"
-    assert failed["msg"] == "instance_id: instance 'i-00000000000000000' does not exist"
-    instance_id = rounds.launch()["candidate"]["instance_id"]
-    assert rounds.launch(instance_id=instance_id)["outcome"] == "existing"
-    failed = rounds.launch(instance_id=instance_id, round_id="tokyo-2", fail_ok=True)
-    assert failed["msg"] == f"round_id: instance '{instance_id}' is of round 'tokyo-1'"
-    rounds.run(instance_id=instance_id, state="absent")
-    failed = rounds.run(instance_id=instance_id, termination_protection=True, fail_ok=True)
-    assert failed["msg"] == f"instance_id: instance '{instance_id}' is terminated"
-
-
-@pytest.mark.parametrize("key", ["round_id", "instance_id"])
-def test_terminate_and_again(rounds: Rounds, key: str) -> None:
-    candidate = rounds.launch()["candidate"]
-    named = {"round_id": "tokyo-1", "instance_id": candidate["instance_id"]}[key]
-    for check in (True, False):
-        ended = rounds.run(**{key: named}, state="absent", check=check, diff=True)
-        assert (ended["changed"], ended["outcome"]) == (True, "terminated")
-        assert ended["terminated_instance_ids"] == [candidate["instance_id"]]
-        assert ended["diff"] == {"before": {"instance_ids": [candidate["instance_id"]]}, "after": {"instance_ids": []}}
-        assert rounds.region.write_calls() == ([] if check else ["TerminateInstances"])
-    assert ended["candidate"]["state"] in ("shutting-down", "terminated")
-    for check in (True, False):
-        again = rounds.run(**{key: named}, state="absent", check=check)
-        assert (again["changed"], again["outcome"]) == (False, "absent")
-        assert rounds.region.write_calls() == []
-
-
-def test_what_never_was_is_absent(rounds: Rounds) -> None:
-    for named in ({"round_id": "tokyo-9"}, {"instance_id": "i-00000000000000000"}):
-        result = rounds.run(**named, state="absent", wait=True)
-        assert (result["changed"], result["outcome"], result["candidate"]) == (False, "absent", None)
-
-
-def test_a_round_id_is_no_pattern(rounds: Rounds) -> None:
-    rounds.launch()
-    assert not rounds.run(round_id="tokyo-*", state="absent")["changed"]
-
-
-def test_a_wait_for_the_end(region_api: TestRegion) -> None:
-    region_api.reset(timings=Timings(pending_s=0, shutting_down_s=1))
-    rounds = Rounds(region_api, region_api.make_vpc())
-    instance_id = rounds.launch()["candidate"]["instance_id"]
-    not_waited = rounds.run(instance_id=instance_id, state="absent")
-    assert not_waited["candidate"]["state"] == "shutting-down"
-    waited = rounds.run(instance_id=instance_id, state="absent", wait=True)
-    assert (waited["changed"], waited["candidate"]["state"]) == (False, "terminated")
-
-
-def test_a_wait_for_the_end_that_comes_to_nothing(region_api: TestRegion) -> None:
-    region_api.reset(timings=Timings(pending_s=0, shutting_down_s=600))
-    rounds = Rounds(region_api, region_api.make_vpc())
-    instance_id = rounds.launch()["candidate"]["instance_id"]
-    failed = rounds.run(instance_id=instance_id, state="absent", wait=True, wait_timeout=1, fail_ok=True)
-    assert failed["changed"]
-    assert f"'{instance_id}' is 'shutting-down' and not terminated" in failed["msg"]
-
-
-@pytest.mark.parametrize(
-    ("protection", "check"),
-    [("termination_protection", False), ("termination_protection", True), ("stop_protection", True)],
-)
-def test_a_protected_instance_is_spared_unless_forced(rounds: Rounds, protection: str, check: bool) -> None:
-    instance_id = rounds.launch(**{protection: True})["candidate"]["instance_id"]
-    failed = rounds.run(round_id="tokyo-1", state="absent", check=check, fail_ok=True)
-    assert failed["error"]["code"] == "OperationNotPermitted"
-    assert failed["candidate"]["instance_id"] == instance_id
-    assert rounds.region.states(instance_id) == ["running"]
-
-    assert rounds.run(round_id="tokyo-1", state="absent", force=True, check=check)["changed"]
-    assert (rounds.region.states(instance_id) == ["running"]) == check
-
-
-@pytest.mark.parametrize("check", [True, False])
-def test_a_survivor_is_spared_by_its_role_unless_forced(rounds: Rounds, check: bool) -> None:
-    instance_id = rounds.launch(market="spot", tags={"lowlatency:role": "champion"})["candidate"]["instance_id"]
-    failed = rounds.run(instance_id=instance_id, state="absent", check=check, fail_ok=True)
-    assert failed["msg"] == f"instance '{instance_id}' has the role 'champion'; it is terminated only with force: true"
-    assert rounds.region.write_calls() == []
-    assert rounds.run(instance_id=instance_id, state="absent", force=True, check=check)["changed"]

@@ -65,7 +65,7 @@ def test_by_id_and_in_check_mode(region_api: TestRegion, instances: dict[str, st
 def test_all_pages(region_api: TestRegion, vpc: Vpc, monkeypatch: pytest.MonkeyPatch) -> None:
     tags = tag_specifications("instance", {"lowlatency:search-id": "tokyo"})
     # Pages are of whole launches, and five is the least that EC2 accepts as their size.
-    ids = {region_api.launch(vpc, "c8g.medium", TagSpecifications=tags)["InstanceId"] for _ in range(12)}
+    ids = {region_api.launch(vpc, "c8g.medium", TagSpecifications=tags)["InstanceId"] for _again in range(12)}
     region_api.forget_calls()
     monkeypatch.setattr(_ec2_calls, "PAGE_SIZE", 5)
     found = region_api.run_module(candidate_instance_info.main, search_id="tokyo")

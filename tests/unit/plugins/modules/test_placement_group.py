@@ -158,7 +158,7 @@ def terminate_when_in_use(region: TestRegion, instance_id: str) -> t.Callable[[]
     """Terminate the instance once the module has met the group in use; return what joins the helper."""
 
     def watch() -> None:
-        for _ in range(6000):
+        for _again in range(6000):
             if any(call.code == "InvalidPlacementGroup.InUse" for call in region.calls):
                 region.client().terminate_instances(InstanceIds=[instance_id])
                 return

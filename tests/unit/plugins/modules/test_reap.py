@@ -37,8 +37,8 @@ class Leftovers:
 
     @staticmethod
     def tags(**more: str | None) -> dict[str, str]:
-        given = {"search-id": "tokyo", "role": "candidate", "owner": GONE, "expires-at": FUTURE}
-        given |= {key.replace("_", "-"): value for key, value in more.items()}  # type: ignore[dict-item]
+        usual = {"search-id": "tokyo", "role": "candidate", "owner": GONE, "expires-at": FUTURE}
+        given = {**usual, **{key.replace("_", "-"): value for key, value in more.items()}}
         return {f"lowlatency:{key}": value for key, value in given.items() if value is not None}
 
     def group(self, name: str, **tags: str | None) -> str:
@@ -138,7 +138,7 @@ def test_survivors_and_their_groups_stay(leftovers: Leftovers, role: str | None)
     in_late = leftovers.instance("g-2", role=role)
     by_name = leftovers.round("g-3", expires_at=PAST)
     candidate = leftovers.round("g-4", expires_at=PAST)
-    for _ in range(2):
+    for _again in range(2):
         result = leftovers.reap(survivors=[by_name], spare_live_owners=False)
     assert ids(result["kept"]) == {survivor, "g-1", in_late, late, by_name, "g-3"}
     assert leftovers.live() == {survivor, in_late, by_name}
@@ -251,7 +251,7 @@ def test_an_elastic_address_is_taken_off_and_kept(leftovers: Leftovers) -> None:
 
 def test_many_are_terminated_in_batches(leftovers: Leftovers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_ec2_reap, "BATCH", 2)
-    for _ in range(5):
+    for _again in range(5):
         leftovers.instance()
     assert len(leftovers.reap()["reaped"]) == 5
     assert leftovers.region.write_calls() == ["TerminateInstances"] * 3

@@ -127,9 +127,6 @@ BURSTABLE: dict[str, t.Any] = {
     "PlacementGroupInfo": {"SupportedStrategies": ["partition", "spread"]},
     "SupportedUsageClasses": ["spot"],
 }
-    "PlacementGroupInfo": {"SupportedStrategies": ["partition", "spread"]},
-    "SupportedUsageClasses": ["spot"],
-}
 MAC: dict[str, t.Any] = {"PlacementGroupInfo": {"SupportedStrategies": []}, "SupportedUsageClasses": ["on-demand"]}
 INFOS = {"c8g.medium": CLUSTER, "t3.micro": BURSTABLE, "mac1.metal": MAC}
 

@@ -119,7 +119,7 @@ def _runs_rounds(result: CallbackTaskResult) -> bool:
 def _message(result: CallbackTaskResult) -> str:
     decided = result.result.get("verdict")
     if decided and not decided.get("search_over"):
-        return f"the search was not over after {result.result.get('attempts')} retries, and more are not allowed"
+        return f"the search was not over when its retries ran out ({result.result.get('attempts')})"
     return " ".join(str(result.result.get("msg") or "the task failed without a message").split())
 
 

@@ -193,7 +193,8 @@ def _judge_unmeasured(outcome: str, failure: Mapping[str, t.Any] | None) -> _Fin
     if outcome == "none":
         return _Finding("rejected", "nothing was launched in this round")
     said = failure or {}
-    told = [str(said[key]) for key in ("step", "code", "message") if said.get(key)]
+    # One line, whatever lines the message of a remote command had.
+    told = [" ".join(str(said[key]).split()) for key in ("step", "code", "message") if said.get(key)]
     reason = ": ".join(told)
     if outcome == "no_capacity":
         return _Finding("no_capacity", reason or "no instance type had capacity")

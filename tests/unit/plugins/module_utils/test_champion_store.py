@@ -196,7 +196,11 @@ def child(*arguments: str) -> subprocess.Popen[bytes]:
 
 def test_eight_processes_lose_no_update(store: FileChampionStore) -> None:
     children = [child("count", store.path, str(INCREMENTS)) for _process in range(PROCESSES)]
-    assert [each.wait(timeout=300) for each in children] == [0] * PROCESSES
+    try:
+        assert [each.wait(timeout=300) for each in children] == [0] * PROCESSES
+    finally:
+        for each in children:
+            each.kill()
     after = store.read()
     assert after.search_id == str(PROCESSES * INCREMENTS)
     assert after.generation == PROCESSES * INCREMENTS

@@ -92,7 +92,7 @@ held = st.builds(
     check_mode=st.booleans(),
 )
 outcomes = st.sampled_from(["measured", "measured", "measured", "no_capacity", "failed", "none"])
-failures = st.none() | st.just({"code": "SshTimeout", "step": "reach", "message": "no SSH within 300 s"})
+failures = st.none() | st.just({"code": "SshTimeout", "step": "reach", "message": "no SSH\nwithin 300 s"})
 
 
 @st.composite

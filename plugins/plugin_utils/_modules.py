@@ -168,14 +168,17 @@ class CandidateHost:
             result = self._action._low_level_execute_command(command, sudoable=False)
         return int(result["rc"]), str(result["stdout"]), str(result["stderr"])
 
-    def wait_for_ssh(self, timeout_s: float) -> None:
-        """Wait until a command runs there. Raises StepFailed with the last error."""
-        deadline = time.monotonic() + timeout_s
+    def wait_for_ssh(self, timeout_s: float) -> float:
+        """Wait until a command runs there; returns how long that was, in s. Raises StepFailed with the last error."""
+        began_s = time.monotonic()
+        deadline = began_s + timeout_s
+        waited_s = 0.0
         last = "no answer on port 22"
         while time.monotonic() < deadline:
             self._guard.check()
             if not _port_answers(self.address, 22):
                 time.sleep(0.25)
+                waited_s = time.monotonic() - began_s
                 continue
             try:
                 code, _out, err = self.command("true")
@@ -183,9 +186,10 @@ class CandidateHost:
                 # sshd may answer before the launch key is in place: asked again until the time is up.
                 last = str(error)
                 time.sleep(0.5)
+                waited_s = time.monotonic() - began_s
                 continue
             if code == 0:
-                return
+                return waited_s
             last = err
         raise StepFailed("ssh", "SshTimeout", f"{self.address} gave no shell within {timeout_s:.0f} s: {last}")
 

@@ -79,7 +79,8 @@ class Round:
         """Run the round and return its result (design: "The probe's result")."""
         self.memory.rounds += 1
         if self.memory.rounds == 1 and not self.check_mode:
-            recover(self)
+            with self._timed("recover_s"):
+                recover(self)
         result = self._blank(self.store.read())
         check_comparable(result["champion_before"], result["limits"])
         early = self._over_already(result)
@@ -89,7 +90,7 @@ class Round:
         try:
             self._sweep()
             self._find_candidate(result)
-            if result["candidate"] is not None:
+            if result["outcome"] == "none":
                 self._measure(result)
             self._keep_or_discard(result)
         finally:
@@ -263,6 +264,10 @@ class Round:
             self._no_candidate(result, launched)
             return None
         candidate = {**launched["candidate"], "placement_group": self.group}
+        if not launched["launched"] and launched["outcome"] != "existing":
+            code = launched["attempts"][-1]["code"] or launched["outcome"]
+            raise StepFailed("launch", code, f"{candidate['instance_id']} did not start", {"candidate": candidate})
+        self.timings["ec2_wait_s"] = launched.get("waited_s", 0.0)
         self.say(f"{candidate['instance_id']} {candidate['instance_type']} is running in {self.group}")
         return candidate
 
@@ -279,7 +284,7 @@ class Round:
         os.makedirs(os.path.dirname(known_hosts), mode=0o700, exist_ok=True)
         with self._timed("ssh_s"):
             host = self.connect(address=address, known_hosts=known_hosts)
-            host.wait_for_ssh(self.options.ssh_timeout_s)
+            self.timings["boot_wait_s"] = host.wait_for_ssh(self.options.ssh_timeout_s)
         return host
 
     def known_hosts(self, candidate: Mapping[str, t.Any]) -> str:

@@ -139,7 +139,7 @@ class DelayLine:
         self._network.attach(plan.reference_namespace, plan.reference_address)
         try:
             flow.start()
-            self._child.ask({"do": "correct", "ratio": 0.0})
+            self._correct(Calibration(0.0, {us: 0.0 for us in _REFERENCE_DELAYS_US}, {}))
             self._added_us(flow, _REFERENCE_DELAYS_US[0], _WARM_UP_HANDSHAKES)
             seen = [
                 (us, *self._added_us(flow, us, _REFERENCE_HANDSHAKES))
@@ -151,8 +151,11 @@ class DelayLine:
             self.remove(plan.reference_address)
             self._network.detach(plan.reference_namespace)
         self.calibration = judge(seen)
-        self._child.ask({"do": "correct", "ratio": self.calibration.ratio})
+        self._correct(self.calibration)
         return self.calibration
+
+    def _correct(self, found: Calibration) -> None:
+        self._child.ask({"do": "correct", "ratio": found.ratio, "measured_us": list(found.added_us.values())})
 
     def _added_us(self, flow: NamespaceChild, delay_us: float, count: int) -> tuple[float, float]:
         """Return (by how much a lone flow reads more than the delay, how long a quick release takes), both in us.

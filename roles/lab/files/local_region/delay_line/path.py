@@ -9,23 +9,26 @@ through the exchange and the answer back to the instance. So the time of the wri
 8 us in a busy series, 20 us on a processor whose caches other work has filled. Some writes also carry work that comes
 after the answer (waking the instance's process, other packets), so the median misleads; but what a probe reads above
 the delay followed the lower end of the writes within 1 us, alone and with 8 probes, on an idle and on a loaded machine.
-The ratio of the two is measured once; the writes are followed all the time.
+The ratio of the two is measured once; the writes are followed all the time. Where every write carries such work, as when
+something else never lets go of the other processors, bounds keep the figure near the one that was measured.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 # The longer nothing was released, the colder the caches: writes are followed by the quiet time before them,
 # in classes of 65.5 us.
 _CLASS_SHIFT = 16
-_CLASSES = 6
+CLASSES = 6
 _FIRST_NS = 9_000
+_BELOW_NS, _ABOVE_NS = 3_000, 6_000  # how far the path is followed from what was measured
 _MOST_NS = 60_000
 # The lower end is the time that this share of the writes stay below. Steps up and down in the ratio of the two shares
-# lead there, whatever the outliers: 5 us up in some eighty releases.
-LOW_SHARE = 0.15
-_STEP_UP_NS = 60
+# lead there, whatever the outliers: 5 us up in some hundred releases.
+LOW_SHARE = 0.08
+_STEP_UP_NS = 40
 _STEP_DOWN_NS = round(_STEP_UP_NS * (1 - LOW_SHARE) / LOW_SHARE)
 _RECENT = 40
 
@@ -34,15 +37,30 @@ class PathTime:
     """When to release a SYN so that the round trip, path included, is the planned one."""
 
     def __init__(self) -> None:
-        self._writes_ns = [_FIRST_NS] * _CLASSES
+        self._writes_ns = [_FIRST_NS] * CLASSES
         self._latest_due_ns = 0
         self._recent_ns: deque[int] = deque([_FIRST_NS], maxlen=_RECENT)
-        self.ratio = 0.0  # of what a handshake takes beside the delay to the lower end of the writes
+        self._ratio = 0.0
+        self._bounds_ns = [(0, 0)] * CLASSES
 
     @property
     def recent_ns(self) -> int:
         """The lower end of the last writes, of whatever class; for a flow of one class."""
         return sorted(self._recent_ns)[int(len(self._recent_ns) * LOW_SHARE)]
+
+    def correct(self, ratio: float, measured_ns: Sequence[int]) -> None:
+        """Take the path into account from now on.
+
+        `ratio` is that of what a handshake takes beside the delay to the lower end of the writes; `measured_ns` is what
+        it took on a quiet machine, by class.
+        """
+        self._ratio = ratio
+        self._bounds_ns = [(max(one - _BELOW_NS, 0), one + _ABOVE_NS) for one in measured_ns]
+
+    def path_ns(self, quiet_class: int) -> int:
+        """Return what a handshake takes beside the delay after a quiet time of this class; 0 before `correct`."""
+        least_ns, most_ns = self._bounds_ns[quiet_class]
+        return min(max(int(self._ratio * self._writes_ns[quiet_class]), least_ns), most_ns)
 
     def due(self, arrival_ns: int, planned_ns: int) -> tuple[int, int]:
         """Return (when to release a SYN that arrived then, the class of quiet time to note its write with)."""
@@ -50,8 +68,8 @@ class PathTime:
         quiet_ns = min(due_ns - self._latest_due_ns, planned_ns)
         if quiet_ns > 0:
             self._latest_due_ns = due_ns
-        quiet_class = min(max(quiet_ns, 0) >> _CLASS_SHIFT, _CLASSES - 1)
-        return due_ns - int(self.ratio * self._writes_ns[quiet_class]), quiet_class
+        quiet_class = min(max(quiet_ns, 0) >> _CLASS_SHIFT, CLASSES - 1)
+        return due_ns - self.path_ns(quiet_class), quiet_class
 
     def note(self, quiet_class: int, write_ns: int) -> None:
         """Learn from a release how long its write took."""

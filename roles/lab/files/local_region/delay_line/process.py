@@ -22,7 +22,7 @@ import sys
 import time
 from typing import Any
 
-from local_region.delay_line.delays import DelayTable
+from local_region.delay_line.delays import DelayTable, as_ns
 from local_region.delay_line.devices import WakeUpHold, open_tun
 from local_region.delay_line.log import HoldLog
 from local_region.delay_line.packets import finish_checksum, flow_of, is_syn
@@ -81,7 +81,7 @@ class Requests:
         elif verb == "forget":
             table.forget(request["source"])
         elif verb == "correct":
-            self._path.ratio = request["ratio"]
+            self._path.correct(request["ratio"], [as_ns(us) for us in request["measured_us"]])
         else:
             raise ValueError(f"no such request: {verb}")
 

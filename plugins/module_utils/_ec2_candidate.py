@@ -8,6 +8,7 @@ Private to lowlatency.ec2: its interface may change at any time.
 
 from __future__ import annotations
 
+import time
 import typing as t
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils import _ec2_calls as calls
@@ -78,7 +79,7 @@ def find(client: Client, options: Options) -> list[Candidate]:
 
 
 def _result(changed: bool, outcome: str, candidate: Candidate | None, **more: t.Any) -> Result:
-    empty: Result = {"launched": False, "attempts": [], "diff": {"before": {}, "after": {}}}
+    empty: Result = {"waited_s": 0.0, "launched": False, "attempts": [], "diff": {"before": {}, "after": {}}}
     return {**empty, "changed": changed, "outcome": outcome, "candidate": candidate, **more}
 
 
@@ -179,6 +180,7 @@ def _await_start(client: Client, result: Result, options: Options) -> Result:
     candidate = result["candidate"]
     if options["wait"] is False or candidate["state"] != "pending":
         return result
+    began_s = time.monotonic()
     try:
         candidate = wait_until(
             lambda: _read(client, candidate),
@@ -193,6 +195,7 @@ def _await_start(client: Client, result: Result, options: Options) -> Result:
             "WaitTimeout",
             **facts,
         ) from timeout
+    result = {**result, "waited_s": round(time.monotonic() - began_s, 3)}
     if candidate["state"] not in ENDING_STATES:
         return {**result, "candidate": candidate}
     reason = candidate["state_reason"] or {"code": None, "message": ""}

@@ -234,6 +234,11 @@ launched:
   returned: success
   type: bool
   sample: true
+waited_s:
+  description: How long the module waited for EC2 to start the instance, in seconds.
+  returned: success
+  type: float
+  sample: 6.2
 attempts:
   description: The types that could not be launched, in the order of the attempts.
   returned: success, and failure of a later attempt

@@ -51,13 +51,20 @@ def attribute(*names: str) -> Extractor:
     return extract
 
 
+def check_names(filters: Iterable[str], extractors: Mapping[str, Extractor]) -> None:
+    """Raise InvalidParameterValue for a filter that does not exist, even when there is nothing to filter."""
+    for name in filters:
+        if name not in extractors and not name.startswith("tag:") and name not in ("tag-key", "tag-value"):
+            raise ec2_error("InvalidParameterValue", f"The filter '{name}' is invalid")
+
+
 def resource_matches(
     resource: Any,
     tags: Mapping[str, str],
     filters: Mapping[str, Sequence[str]],
     extractors: Mapping[str, Extractor],
 ) -> bool:
-    """Return whether a resource passes all filters; an unknown filter raises InvalidParameterValue as EC2 does."""
+    """Return whether a resource passes all filters, whose names have been checked."""
     for name, wanted in filters.items():
         if name.startswith("tag:"):
             values: Values = [tags[name[4:]]] if name[4:] in tags else []
@@ -65,10 +72,8 @@ def resource_matches(
             values = list(tags)
         elif name == "tag-value":
             values = list(tags.values())
-        elif name in extractors:
-            values = extractors[name](resource)
         else:
-            raise ec2_error("InvalidParameterValue", f"The filter '{name}' is invalid")
+            values = extractors[name](resource)
         if not value_matches(values, wanted):
             return False
     return True

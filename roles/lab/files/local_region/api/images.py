@@ -19,8 +19,12 @@ from local_region.api.region_state import RegionState
 
 if TYPE_CHECKING:
     from moto.ec2.responses.amis import AmisResponse
+    from moto.ec2.responses.elastic_block_store import ElasticBlockStore
+
+    class _Responses(AmisResponse, ElasticBlockStore):
+        pass
 else:
-    AmisResponse = object
+    _Responses = object
 
 _TAGGED: Final = ("image", "snapshot")
 
@@ -58,8 +62,8 @@ def tags_by_type(specifications: Sequence[Mapping[str, Any]]) -> dict[str, dict[
     return tags
 
 
-class ImageActions(AmisResponse):
-    """CreateImage with snapshot tags, unique names and a state that takes time."""
+class ImageActions(_Responses):
+    """CreateImage with snapshot tags, unique names and a state that takes time; DescribeSnapshots by owner."""
 
     lab: RegionState
 
@@ -92,6 +96,15 @@ class ImageActions(AmisResponse):
             instance.reboot()
         self.lab.after(self.lab.timings.image_s, lambda: self._available(image))
         return ActionResult({"ImageId": image.id})
+
+    def describe_snapshots(self) -> ActionResult:
+        """Heed OwnerIds: moto would show the snapshots of a thousand public images as one's own."""
+        result: Any = super().describe_snapshots()
+        own = self.ec2_backend.account_id
+        owners = {own if owner == "self" else owner for owner in self._get_param("OwnerIds", [])}
+        if owners:
+            result.result["Snapshots"] = [one for one in result.result["Snapshots"] if one.owner_id in owners]
+        return ActionResult(result.result)
 
     def _check(self, name: str, instance: Any) -> None:
         if instance.state not in ("running", "stopping", "stopped"):

@@ -19,7 +19,7 @@ from moto.ec2.exceptions import (
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from local_region.api.errors import ec2_error
-from local_region.api.filters import Extractor, Values, attribute, page, resource_matches, text
+from local_region.api.filters import Extractor, Values, attribute, check_names, page, resource_matches, text
 from local_region.api.quotas import fitting_count
 from local_region.api.region_state import RegionState
 
@@ -124,6 +124,7 @@ class InstanceActions(InstanceResponse):
             )
         wanted = {one.id for one in self._instances(instance_ids)} if instance_ids else None
         filters = self._filters_from_querystring()
+        check_names(filters, {**FILTERS, "reservation-id": attribute("id")})
         found = []
         for reservation in self.ec2_backend.reservations.values():
             shown = copy.copy(reservation)
@@ -150,6 +151,7 @@ class InstanceActions(InstanceResponse):
         instance_ids = self._get_param("InstanceIds", [])
         everything = self._get_bool_param("IncludeAllInstances", False)
         filters = self._filters_from_querystring()
+        check_names(filters, STATUS_FILTERS)
         found = [
             one for one in (self._instances(instance_ids) if instance_ids else self.lab.instances())
             if (everything or one.state == "running")

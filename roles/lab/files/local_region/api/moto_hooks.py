@@ -12,6 +12,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+from moto.core.base_backend import BackendDict
+from moto.core.model_instances import reset_model_data
 from moto.ec2 import urls, utils
 from moto.ec2.models import amis, elastic_ip_addresses, elastic_network_interfaces
 from moto.ec2.models import instances as moto_instances
@@ -94,9 +96,27 @@ def install() -> None:
     subnet_class.request_ip = _request_subnet_address
     interface_class: Any = NetworkInterface
     interface_class.association = property(_association)
+    address_class: Any = elastic_ip_addresses.ElasticAddress
+    address_class.instance_id = property(lambda address: address.instance.id if address.instance else None)
+    address_class.network_interface_id = property(lambda address: address.eni.id if address.eni else None)
     elastic_network_interfaces.random_public_ip = _public_address
     elastic_ip_addresses.random_ip = _elastic_address
     urls.url_paths["{0}/"] = LabResponse.dispatch
+
+
+def forget(region: str) -> None:
+    """Make moto forget everything of this region's EC2 and of all other services.
+
+    Other regions' EC2 needs no reset because the lab refuses to change it, and each takes longer than all the rest:
+    it loads a thousand images.
+    """
+    registry: Any = BackendDict
+    for services in list(registry._instances):
+        for account in list(services.values()):
+            for name, backend in list(account.items()):
+                if services.service_name != "ec2" or name == region:
+                    backend.reset()
+    reset_model_data()
 
 
 def bind(state: RegionState, calls: CallLog) -> None:

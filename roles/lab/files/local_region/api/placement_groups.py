@@ -15,7 +15,7 @@ from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.utils import random_id
 
 from local_region.api.errors import ec2_error
-from local_region.api.filters import Extractor, attribute, resource_matches
+from local_region.api.filters import Extractor, attribute, check_names, resource_matches
 from local_region.api.region_state import ACCOUNT_ID, RegionState
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ class PlacementGroupActions(EC2BaseResponse):
             wanted += [find_group(self.lab, None, group_id) for group_id in ids]
             groups = [group for group in groups if group in wanted]
         filters = self._filters_from_querystring()
+        check_names(filters, _FILTERS)
         found = [group for group in groups if resource_matches(group, group.tag_map(), filters, _FILTERS)]
         return ActionResult({"PlacementGroups": found})
 

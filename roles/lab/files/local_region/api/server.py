@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
 
-from moto.core.base_backend import BackendDict
-from moto.core.model_instances import reset_model_data
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
@@ -115,8 +113,7 @@ class RegionApi:
         """Forget everything and begin anew, with changed settings if given: those of RegionState by name."""
         self.state.close()
         with self.state.lock:
-            BackendDict.reset()
-            reset_model_data()
+            moto_hooks.forget(self._settings["region"])
             self._settings.update(settings)
             self.state = RegionState(**self._settings)
             moto_hooks.bind(self.state, self.log)

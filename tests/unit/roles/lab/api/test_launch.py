@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 from local_region.api.region_state import Timings
+from local_region.hosts.backend import NullHosts
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 from support.aws import refused
 from support.region import AL2023_ARM64, AL2023_X86_64, tag_specifications
@@ -283,8 +286,6 @@ def test_imported_key_reaches_the_host(region_api, vpc):
 
 @pytest.mark.parametrize("key_type", ["rsa", "ed25519"])
 def test_created_key_reaches_the_host(region_api, vpc, key_type, tmp_path):
-    import subprocess
-
     key = region_api.client().create_key_pair(KeyName="made", KeyType=key_type)
     instance_id = region_api.launch(vpc, KeyName="made")["InstanceId"]
     file = tmp_path / "key"
@@ -300,8 +301,6 @@ def test_no_key_is_no_key(region_api, vpc):
 
 
 def test_a_host_that_can_not_be_launched(region_api):
-    from local_region.hosts.backend import NullHosts
-
     class Broken(NullHosts):
         def launch(self, spec):
             raise OSError("no space left")

@@ -14,11 +14,9 @@ from pathlib import Path
 
 import pytest
 from lab_under_test import INDEX, LabUnderTest, wait_for
-from local_region.control import _traces
 from local_region.daemon import Record
 from local_region.hosts.processes import ProcessId, in_network_namespaces, pids
 from local_region.network.layout import LabNetwork
-from local_region.settings import Settings
 
 pytestmark = [
     pytest.mark.lab,
@@ -132,14 +130,14 @@ def test_up_after_a_kill_starts_anew(new_lab: LabUnderTest) -> None:
     assert again is not None and again.process != record.process
 
 
-def test_traces_are_found_even_without_a_record(new_lab: LabUnderTest) -> None:
+def test_a_lab_without_its_record_is_found_and_removed(new_lab: LabUnderTest) -> None:
     new_lab.up()
+    before = lab_processes()
     (STATE_DIR / "daemon.json").unlink()
-    settings = Settings.from_mapping({"index": INDEX})
-    assert any("process" in trace for trace in _traces(settings))
-    assert new_lab.command("down")["leftovers"] == []
-    wait_for("the end of all its processes", lambda: not lab_processes())
+    assert "runs without its state" in new_lab.command("up", fails=True)["error"]
+    assert new_lab.command("down") == {"changed": True, "leftovers": []}
     assert everything() == NOTHING
+    assert [process for process in before if process.runs()] == []
 
 
 def test_other_settings_are_refused_while_it_is_up(new_lab: LabUnderTest) -> None:

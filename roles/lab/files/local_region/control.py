@@ -24,7 +24,7 @@ from typing import Any
 from local_region import preflight
 from local_region.daemon import Record
 from local_region.hosts import linux
-from local_region.hosts.processes import ProcessId, in_network_namespaces
+from local_region.hosts.processes import ProcessId, in_network_namespaces, with_argument
 from local_region.network.layout import LabNetwork
 from local_region.preflight import LabError
 from local_region.settings import Settings
@@ -50,6 +50,8 @@ def up(settings: Settings, say: Say, check: bool = False) -> dict[str, Any]:
         if record is not None:
             _refuse_differences(record, settings)
             return _described(record, changed=False)
+        for process in _daemons(settings):
+            raise LabError(f"process {process.pid} of lab {settings.index} runs without its state: take it down first")
         preflight.check_machine()
         preflight.check_addresses(LabNetwork(settings.index).conflicts(), settings.index)
         preflight.check_port(settings.api_port)
@@ -72,10 +74,9 @@ def down(settings: Settings, say: Say, check: bool = False) -> dict[str, Any]:
         there = _traces(settings)
         if check or not there:
             return {"changed": bool(there), "leftovers": []}
-        record = _running(settings)
-        if record is not None:
+        for process in _daemons(settings):
             say("ending the lab's process")
-            record.process.end(_DOWN_TIMEOUT_S)
+            process.end(_DOWN_TIMEOUT_S)
         _sweep(settings)
         leftovers = _traces(settings)
         if leftovers:
@@ -131,6 +132,12 @@ def _running(settings: Settings) -> Record | None:
     return record if record is not None and record.process.runs() else None
 
 
+def _daemons(settings: Settings) -> list[ProcessId]:
+    """Return the lab's own process: by its record, or by what it was started with should the record be gone."""
+    record = _running(settings)
+    return [record.process] if record else with_argument(_settings_path(settings))
+
+
 def _refuse_differences(record: Record, settings: Settings) -> None:
     differences = record.settings.differences(settings)
     if differences:
@@ -159,15 +166,18 @@ def _log_path(settings: Settings) -> str:
     return os.path.join(settings.state_dir, "daemon.log")
 
 
+def _settings_path(settings: Settings) -> str:
+    return os.path.join(settings.state_dir, "settings.json")
+
+
 def _start(settings: Settings, say: Say) -> None:
     say(f"starting lab {settings.index}")
     os.makedirs(settings.state_dir, mode=0o755, exist_ok=True)
-    path = os.path.join(settings.state_dir, "settings.json")
-    with open(path, "w", encoding="utf-8") as file:
+    with open(_settings_path(settings), "w", encoding="utf-8") as file:
         file.write(settings.to_json())
     ready_read, ready_write = os.pipe()
     try:
-        process = _spawn(settings, path, ready_write)
+        process = _spawn(settings, ready_write)
     finally:
         os.close(ready_write)
     try:
@@ -185,15 +195,23 @@ def _start(settings: Settings, say: Say) -> None:
     raise LabError(f"the lab did not come up: {reason}")
 
 
-def _spawn(settings: Settings, settings_path: str, ready_fd: int) -> subprocess.Popen[bytes]:
+def _spawn(settings: Settings, ready_fd: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "local_region", "serve", "--settings", _settings_path(settings)]
     with open(_log_path(settings), "ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "local_region", "serve", "--settings", settings_path, "--ready-fd", str(ready_fd)],
+            [*command, "--ready-fd", str(ready_fd)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             pass_fds=(ready_fd,),
-            env={"PATH": preflight.SEARCH_PATH, "PYTHONPATH": _PACKAGE_ROOT, "LANG": "C.UTF-8", "HOME": "/nonexistent"},
+            env={
+                "PATH": preflight.SEARCH_PATH,
+                "PYTHONPATH": _PACKAGE_ROOT,
+                # Root's byte code goes with the lab; the package's folder may be a person's.
+                "PYTHONPYCACHEPREFIX": os.path.join(settings.state_dir, "pycache"),
+                "LANG": "C.UTF-8",
+                "HOME": "/nonexistent",
+            },
             cwd="/",
             start_new_session=True,
         )
@@ -230,8 +248,7 @@ def _mounts(state_dir: str) -> list[str]:
 
 def _traces(settings: Settings) -> list[str]:
     """Return, one text each, everything that is there of this lab."""
-    record = _running(settings)
-    found = [f"process {record.process.pid}"] if record else []
+    found = [f"process {process.pid}" for process in _daemons(settings)]
     found += LabNetwork(settings.index).leftovers()
     found += [f"mount {point}" for point in _mounts(settings.state_dir)]
     if os.path.isdir(settings.state_dir):

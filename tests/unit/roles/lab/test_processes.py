@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from local_region.hosts.processes import ProcessId, in_network_namespaces
+from local_region.hosts.processes import ProcessId, in_network_namespaces, with_argument
 
 
 @pytest.fixture
@@ -62,3 +62,10 @@ def test_no_process_at_all() -> None:
 def test_processes_of_a_namespace_are_found() -> None:
     assert os.getpid() in {process.pid for process in in_network_namespaces([f"/proc/{os.getpid()}/ns/net"])}
     assert in_network_namespaces(["/run/netns/ll-no-such-namespace"]) == []
+
+
+def test_processes_are_found_by_an_argument() -> None:
+    with subprocess.Popen(["sleep", "60", "60.0125"]) as process:
+        assert [found.pid for found in with_argument("60.0125")] == [process.pid]
+        assert with_argument("60.012") == []
+        process.kill()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import stat
 
 # Folders of / that are the operating system. Everything else of the machine stays outside.
@@ -193,9 +192,7 @@ def _home(home: str) -> None:
 
 
 def _shims(folder: str) -> None:
-    os.makedirs(folder, exist_ok=True)
-    source = os.path.join(os.path.dirname(__file__), "shims", "shutdown.py")
+    with open(os.path.join(os.path.dirname(__file__), "shims", "shutdown.py"), encoding="utf-8") as source:
+        program = f"#!/usr/bin/python3 -IS\n{source.read()}"
     for name in _SHIM_NAMES:
-        target = os.path.join(folder, name)
-        shutil.copyfile(source, target)
-        os.chmod(target, 0o755)  # noqa: S103 - a command
+        _write(os.path.join(folder, name), program, 0o755)

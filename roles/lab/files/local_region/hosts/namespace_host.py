@@ -236,7 +236,7 @@ class NamespaceHosts:
                 stdout=log,
                 stderr=log,
                 pass_fds=(lifeline, report),
-                env={"PYTHONPATH": _PACKAGE_ROOT, "PATH": os.defpath, "LANG": "C.UTF-8"},
+                env={**_byte_code_folder(), "PYTHONPATH": _PACKAGE_ROOT, "PATH": os.defpath, "LANG": "C.UTF-8"},
                 cwd="/",
             )
         if process.stdin is not None:
@@ -315,6 +315,10 @@ class NamespaceHosts:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(host.folder)
         self._gone(host.spec)
+
+
+def _byte_code_folder() -> dict[str, str]:
+    return {"PYTHONPYCACHEPREFIX": sys.pycache_prefix} if sys.pycache_prefix else {}
 
 
 def _read_line(descriptor: int, timeout_s: float | None) -> str:

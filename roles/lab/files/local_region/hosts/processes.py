@@ -61,6 +61,19 @@ def pids() -> Iterable[int]:
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
+def with_argument(argument: str) -> list[ProcessId]:
+    """Return the processes that were started with exactly this argument among theirs."""
+    found = []
+    for pid in pids():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                arguments = file.read().split(b"\0")
+            process = ProcessId.of(pid) if argument.encode() in arguments else None
+            if process is not None:
+                found.append(process)
+    return found
+
+
 def in_network_namespaces(paths: Iterable[str]) -> list[ProcessId]:
     """Return the processes that live in any of the network namespaces that the files stand for."""
     wanted = set()

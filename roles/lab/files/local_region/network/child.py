@@ -80,6 +80,8 @@ class NamespaceChild:
                 return {"ready": True}
             self._pending = b""
             environment = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": _PACKAGE_ROOT, "LANG": "C.UTF-8"}
+            if sys.pycache_prefix:
+                environment["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self._module],
                 stdin=subprocess.PIPE,

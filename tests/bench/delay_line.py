@@ -135,9 +135,7 @@ class Bench:
 
     def off_us(self, readings: dict[int, Reading]) -> list[float]:
         """Return the wire median less the truth, of every rack and address."""
-        truths_us = self.topology.truths_us
         flat = {rack: self.topology.flat_us(self.topology.racks[rack]) for rack in readings}
-        del truths_us
         return [
             median_us - flat[rack][address]
             for rack, reading in readings.items()
@@ -209,7 +207,8 @@ def run(samples: int, repeats: int) -> None:
     ]
     rates: dict[int, list[float]] = {}
     with lab(samples) as (bench, processes, line):
-        print(f"calibration: {line.calibration}\n")
+        load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+        print(f"Load averages before: {load}. {line.calibration}\n")
         for racks in ([0], [RACKS - 1], [0, 2, 4, 6], list(range(RACKS))):
             for _ in range(repeats):
                 readings = bench.run(racks)

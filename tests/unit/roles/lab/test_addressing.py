@@ -43,17 +43,17 @@ def test_there_is_no_other_endpoint(endpoint: int, count: int) -> None:
 
 
 def test_no_two_labs_share_a_range_and_all_lie_in_the_one_for_benchmarks() -> None:
-    whole = ipaddress.ip_network(LAB_RANGE)
-    ranges = [ipaddress.ip_network(text) for lab in LABS for text in (lab.vpc_range, lab.exchange_range)]
+    whole = ipaddress.IPv4Network(LAB_RANGE)
+    ranges = [ipaddress.IPv4Network(text) for lab in LABS for text in (lab.vpc_range, lab.exchange_range)]
     assert all(one.subnet_of(whole) for one in ranges)
     assert not any(one.overlaps(other) for one, other in itertools.combinations(ranges, 2))
 
 
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: str(lab.index))
 def test_the_parts_of_a_lab_lie_in_its_ranges_and_do_not_overlap(lab: LabAddressing) -> None:
-    vpc, exchange = ipaddress.ip_network(lab.vpc_range), ipaddress.ip_network(lab.exchange_range)
+    vpc, exchange = ipaddress.IPv4Network(lab.vpc_range), ipaddress.ip_network(lab.exchange_range)
     parts = [
-        ipaddress.ip_network(text)
+        ipaddress.IPv4Network(text)
         for text in (
             lab.private_subnet,
             lab.public_pool,

@@ -46,6 +46,7 @@ _ROUTER: dict[str, int | str] = {
     "net.ipv4.conf.all.send_redirects": 0,
     "net.ipv4.conf.default.send_redirects": 0,
     "net.ipv4.ip_forward": 1,
+    "net.ipv4.icmp_ratelimit": 0,  # what has no way out hears so each time, not after a timeout
 }
 _EXCHANGE: dict[str, int | str] = {
     **_ROUTER,

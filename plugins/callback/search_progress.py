@@ -39,11 +39,12 @@ import typing as t
 
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import Line, round_lines, to_ascii
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import Line, reap_line, round_lines, to_ascii
 
 if t.TYPE_CHECKING:
     from ansible.executor.task_result import CallbackTaskResult
 
+REAP_ACTION = "lowlatency.ec2.reap"
 ROUND_ACTION = "lowlatency.ec2.search_round"
 
 
@@ -55,9 +56,12 @@ class CallbackModule(DefaultCallback):
     CALLBACK_NAME = "lowlatency.ec2.search_progress"
 
     def v2_runner_retry(self, result: CallbackTaskResult) -> None:
-        """A round that was not the last: C(until) is asked anew, which is no failure."""
+        """A round or a pass of a reaper that was not the last: C(until) is asked anew, which is no failure."""
         if self._is_round(result):
             self._show_round(result)
+        elif _runs(REAP_ACTION, result) and isinstance(result.result.get("pending"), list):
+            self._show_banner(result)
+            self._display.display(self._encodable(reap_line(result.result)))
         else:
             super().v2_runner_retry(result)
 
@@ -111,9 +115,13 @@ class CallbackModule(DefaultCallback):
         return text
 
 
-def _runs_rounds(result: CallbackTaskResult) -> bool:
+def _runs(action: str, result: CallbackTaskResult) -> bool:
     # A short name in the task is resolved through the collections that it searches.
-    return ROUND_ACTION in (result.task.action, result.task.resolved_action)
+    return action in (result.task.action, result.task.resolved_action)
+
+
+def _runs_rounds(result: CallbackTaskResult) -> bool:
+    return _runs(ROUND_ACTION, result)
 
 
 def _message(result: CallbackTaskResult) -> str:

@@ -276,3 +276,11 @@ def _standing(label: str, entry: Document, status: str) -> list[tuple[str, str]]
 
 def _block(stamp: str, word: str, rows: list[tuple[str, str]]) -> list[str]:
     return [f"{stamp} - {word}", *(f"  {label}: {value}" for label, value in rows), _RULE]
+
+
+def reap_line(result: Document) -> str:
+    """One line for a pass of C(lowlatency.ec2.reap): what it removed, and what it waits for and why."""
+    removed = ", ".join(str(entry["id"]) for entry in result.get("reaped") or [])
+    waits = ", ".join(f"{entry['id']} ({entry['why']})" for entry in result.get("pending") or [])
+    told = [f"removed {removed}" if removed else "", f"waiting for {waits}" if waits else ""]
+    return "  Cleaning up: " + ("; ".join(each for each in told if each) or "nothing is left")

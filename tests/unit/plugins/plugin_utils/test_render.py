@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import (
     champion_lines,
     microseconds,
+    reap_line,
     round_lines,
     stop_text,
     to_ascii,
@@ -118,3 +119,12 @@ def test_the_champion_tells_where_to_connect() -> None:
         "  Status: PROTECTED - Will persist after the search",
     ]
     assert lines[4].startswith("  For fapi-mm.binance.com use 198.19.1.1 (")
+
+
+def test_a_pass_of_the_reaper_says_what_it_waits_for() -> None:
+    result = {
+        "reaped": [{"id": "i-1", "kind": "instance"}],
+        "pending": [{"id": "group-1", "kind": "placement_group", "why": "i-1 is shutting-down"}],
+    }
+    assert reap_line(result) == "  Cleaning up: removed i-1; waiting for group-1 (i-1 is shutting-down)"
+    assert reap_line({"reaped": [], "pending": []}) == "  Cleaning up: nothing is left"

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 import typing as t
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,3 +44,27 @@ def standing(whole_region: TestRegion, tmp_path_factory: pytest.TempPathFactory)
     controller.writes_of_plan = controller.writes()
     controller.made = controller.play("setup", "--diff", network_allocate_elastic_ip=True)
     return controller
+
+
+class CheckIp(http.server.BaseHTTPRequestHandler):
+    """Tells everybody the same address, as the service does: with a newline."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"203.0.113.7\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def checkip() -> Iterator[str]:
+    """The URL of somebody who says that this controller is at 203.0.113.7."""
+    server = http.server.HTTPServer(("127.0.0.1", 0), CheckIp)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()

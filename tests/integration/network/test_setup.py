@@ -117,13 +117,6 @@ def another_key(controller: Controller) -> dict[str, t.Any]:
     return {"network_key_path": str(other.key_path)}
 
 
-def no_key(controller: Controller) -> dict[str, t.Any]:
-    path = controller.folder / "no_key.pem"
-    path.write_text("not a key\n", encoding="utf-8")
-    path.chmod(0o600)
-    return {"network_key_path": str(path)}
-
-
 def subnet_elsewhere(controller: Controller) -> dict[str, t.Any]:
     ec2 = controller.ec2
     vpc_id = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
@@ -150,15 +143,12 @@ def vpc_without_gateway(controller: Controller) -> dict[str, t.Any]:
     [
         (lambda _: {"network_availability_zone": "ap-northeast-1z"}, "network_availability_zone"),
         (lambda _: {"network_subnet_id": "subnet-0123456789abcdef0"}, "network_subnet_id"),
-        (lambda _: {"network_key_name": "theirs"}, "network_key_name"),
         (lambda _: {"network_controller_cidr": "0.0.0.0/0"}, "network_controller_cidr"),
         (lambda _: {"network_vpc_cidr": "10.1.0.0/16"}, "network_vpc_cidr"),
-        (lambda _: {"network_key_path": "/nowhere/key.pem"}, "network_key_path"),
         (subnet_elsewhere, "network_subnet_id"),
         (group_elsewhere, "network_security_group_id"),
         (vpc_without_gateway, "network_vpc_id"),
         (another_key, "network_key_path"),
-        (no_key, "network_key_path"),
     ],
 )
 def test_bad_input_is_named_in_one_line_before_anything_is_made(
@@ -170,6 +160,22 @@ def test_bad_input_is_named_in_one_line_before_anything_is_made(
     assert f"'{variables[option]}'" in outcome.error
     assert "\n" not in outcome.error
     assert standing.writes() == []
+
+
+def test_half_a_key_is_refused_before_anything_is_made(controller: Controller) -> None:
+    controller.ec2.create_key_pair(KeyName="dc-machine")
+    outcome = controller.play("setup", fails=True)
+    assert f"network_key_path '{controller.key_path}'" in outcome.error
+    assert controller.writes() == []
+
+
+def test_a_controller_that_is_not_told_is_looked_up(controller: Controller, checkip: str) -> None:
+    planned = controller.play("setup", "--check", "--diff", network_controller_cidr="", network_checkip_url=checkip)
+    assert "Make the security group" in planned.changed
+    closed = "http://127.0.0.1:9/"
+    outcome = controller.play("setup", fails=True, network_controller_cidr="", network_checkip_url=closed)
+    assert "network_controller_cidr" in outcome.error and f"'{closed}'" in outcome.error
+    assert controller.writes() == []
 
 
 def test_what_is_given_is_used_as_it_is(controller: Controller) -> None:

@@ -75,6 +75,11 @@ def groups_of(path: Path, folder: Path, **environment: str) -> dict[str, list[st
 def test_teardown_asks_before_it_ends_a_survivor(controller: Controller) -> None:
     controller.play("setup", network_allocate_elastic_ip=True)
     ec2 = controller.ec2
+    subnet_id = one(ec2.describe_subnets(Filters=OURS)["Subnets"])["SubnetId"]
+    refused = controller.play("teardown", fails=True, network_subnet_id=subnet_id)
+    assert f"network_subnet_id '{subnet_id}'" in refused.error
+    assert controller.writes() == []
+
     group, unused = make_group(controller, "dc-machine-cpg-1"), make_group(controller, "dc-machine-cpg-2")
     search = {"lowlatency:search-id": "dc-machine"}
     champion = launch(controller, {"lowlatency:role": "champion", **search}, group)
@@ -117,12 +122,4 @@ def test_teardown_asks_before_it_ends_a_survivor(controller: Controller) -> None
     assert not controller.key_path.exists()
 
     assert controller.play("teardown", network_remove_key_file=True).changed == []
-    assert controller.writes() == []
-
-
-def test_teardown_keeps_what_is_given_even_if_setup_made_it(controller: Controller) -> None:
-    controller.play("setup")
-    subnet_id = one(controller.ec2.describe_subnets(Filters=OURS)["Subnets"])["SubnetId"]
-    refused = controller.play("teardown", fails=True, network_subnet_id=subnet_id)
-    assert "network_subnet_id" in refused.error and subnet_id in refused.error
     assert controller.writes() == []

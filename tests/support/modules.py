@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 
@@ -36,6 +37,8 @@ def run_module(
     Arguments that are None are left out, as Ansible's `omit` does. A failure raises ModuleFailed, or is
     returned with `fail_ok`.
     """
+    for kind in ("_global_warnings", "_global_deprecations"):
+        getattr(warnings, kind, {}).clear()  # a run of its own process would begin without those of earlier runs
     given = {name: value for name, value in args.items() if value is not None}
     given |= {"_ansible_check_mode": check, "_ansible_diff": diff}
     output = io.StringIO()

@@ -148,7 +148,11 @@ class Instance(moto_instances.Instance):
 
     def _gone(self) -> None:
         reason = (self._reason, self.state_reason)
+        parts = [nic.id for nic in self.nics.values()]
+        parts += [volume.volume_id for volume in self.block_device_mapping.values() if volume.delete_on_termination]
         super().terminate()
+        for part in parts:
+            self.ec2_backend.tags.pop(part, None)
         self._reason, self.state_reason = reason
         self._set_state("terminated")
         self._terminated = True

@@ -17,6 +17,7 @@ from moto.core.model_instances import reset_model_data
 from moto.ec2 import urls, utils
 from moto.ec2.models import amis, elastic_ip_addresses, elastic_network_interfaces
 from moto.ec2.models import instances as moto_instances
+from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.subnets import Subnet
 from moto.ec2.utils import generate_dns_from_ip
@@ -75,6 +76,15 @@ def _association(nic: Any) -> dict[str, Any]:
     return association
 
 
+def _tags_of(resource: Any) -> list[dict[str, str]]:
+    """Replace TaggedEC2Resource.get_tags, which looks through the tags of everything in the region."""
+    kind = utils.EC2_PREFIX_TO_RESOURCE.get(utils.get_prefix(resource.id), "") if resource.id else ""
+    tags = resource.ec2_backend.tags.get(resource.id, {})
+    return [
+        {"resource_id": resource.id, "key": key, "value": value, "resource_type": kind} for key, value in tags.items()
+    ]
+
+
 def _public_address() -> str:
     return LabResponse.lab.public_pool.take()
 
@@ -91,6 +101,8 @@ def install() -> None:
     utils.EC2_PREFIX_TO_RESOURCE |= {"eipalloc": "elastic-ip", "nat": "natgateway", "h": "dedicated-host"}
     moto_instances.Instance = Instance  # type: ignore[misc]
     amis.Ami = Ami  # type: ignore[misc]
+    tagged_class: Any = TaggedEC2Resource
+    tagged_class.get_tags = _tags_of
     subnet_class: Any = Subnet
     subnet_class.get_available_subnet_ip = _free_subnet_address
     subnet_class.request_ip = _request_subnet_address

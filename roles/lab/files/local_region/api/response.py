@@ -21,6 +21,7 @@ from local_region.api.errors import ec2_error, fault, http_status
 from local_region.api.images import ImageActions
 from local_region.api.instances import InstanceActions
 from local_region.api.launch import LaunchActions
+from local_region.api.networks import NetworkActions
 from local_region.api.placement_groups import PlacementGroupActions
 from local_region.api.region_state import RegionState
 from local_region.api.tags import TagActions
@@ -32,6 +33,8 @@ _HOSTS_ASKED_WITHIN_S: Final = 30.0
 _LOOKS_AT_HOSTS: Final = frozenset({"DescribeInstanceStatus"})
 # The paginators and waiters of the SDKs ask these of every region.
 _ONLY_HERE: Final = frozenset({"DescribePlacementGroups"})
+# moto would make instances of these that have no host, no rack and no clock.
+_NOT_SIMULATED: Final = frozenset({"CreateFleet", "RequestSpotFleet", "RequestSpotInstances"})
 
 
 class LabResponse(
@@ -40,6 +43,7 @@ class LabResponse(
     InstanceActions,
     AddressActions,
     ImageActions,
+    NetworkActions,
     TagActions,
     EC2Response,
 ):
@@ -69,6 +73,8 @@ class LabResponse(
     def _checked(self, action: str) -> Any:
         if self.lab.faults.throttle(self.lab.next_call(), action):
             raise fault("RequestLimitExceeded")
+        if action in _NOT_SIMULATED:
+            raise ec2_error("UnsupportedOperation", f"{action} is not simulated in the lab.")
         if self.region != self.lab.region and (is_write(action) or action in _ONLY_HERE):
             raise ec2_error("OptInRequired", f"This lab simulates {self.lab.region}, not {self.region}.")
         return super().call_action()

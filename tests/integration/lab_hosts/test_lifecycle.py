@@ -195,5 +195,5 @@ def test_a_slow_boot_is_slow_and_says_so(new_lab: LabUnderTest) -> None:
 
 def test_two_starts_at_once_make_one_lab(new_lab: LabUnderTest) -> None:
     with ThreadPoolExecutor(2) as pool:
-        answers = [each.result() for each in [pool.submit(new_lab.command, "up") for _ in range(2)]]
+        answers = [each.result() for each in [pool.submit(new_lab.command, "up") for again in range(2)]]
     assert sorted(answer["changed"] for answer in answers) == [False, True]

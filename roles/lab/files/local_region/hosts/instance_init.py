@@ -60,7 +60,7 @@ class Init:
         """Serve until the instance ends; return the mode: poweroff, halt, reboot, or lost when the daemon is gone."""
         while self.ending is None:
             sources = [self.plan.lifeline_fd, self.control.fileno(), self.wake_read]
-            readable, _, _ = select.select(sources, [], [], self._pause_s())
+            readable = select.select(sources, [], [], self._pause_s())[0]
             if self.plan.lifeline_fd in readable:
                 return "lost"
             if self.wake_read in readable:
@@ -108,7 +108,7 @@ class Init:
             _finish_cloud_init(0)
 
     def _answer(self) -> None:
-        connection, _ = self.control.accept()
+        connection = self.control.accept()[0]
         with connection, contextlib.suppress(OSError):
             connection.settimeout(2.0)
             words = connection.recv(200).decode("ascii", "replace").split()
@@ -238,8 +238,7 @@ def main() -> int:
     linux.set_process_name("lab-instance")
     _report(plan, f"pid {pid}")
     os.close(plan.report_fd)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def test_teardown_asks_before_it_ends_a_survivor(controller: Controller) -> None
     assert groups_of_aws_inventory(controller) == both
     url = controller.region.endpoint_url
     lab = groups_of(
-        ROOT / "inventory" / "lab" / "region.py", controller.folder, LAB_ENDPOINT_URL=url, PATH="/usr/bin:/bin"
+        ROOT / "inventory" / "lab" / "region.sh", controller.folder, LAB_ENDPOINT_URL=url, PATH="/usr/bin:/bin"
     )
     assert lab == both
 

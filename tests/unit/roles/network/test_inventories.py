@@ -28,7 +28,7 @@ INVENTORY = ROOT / "inventory"
 
 
 def load_region() -> types.ModuleType:
-    spec = importlib.util.spec_from_file_location("lab_region", INVENTORY / "lab" / "region.py")
+    spec = importlib.util.spec_from_file_location("lab_region", INVENTORY / "lab_region.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -167,7 +167,7 @@ def two_pages() -> Iterator[str]:
 
 def run_region(**environment: str) -> dict[str, t.Any]:
     done = subprocess.run(
-        [INVENTORY / "lab" / "region.py", "--list"],
+        [INVENTORY / "lab" / "region.sh", "--list"],
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,

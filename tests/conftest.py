@@ -4,3 +4,9 @@
 """Settings that every test shares."""
 
 from __future__ import annotations
+
+from hypothesis import settings
+
+# A busy machine is no failure of the code: what an example costs in time is never asserted.
+settings.register_profile("lowlatency", deadline=None)
+settings.load_profile("lowlatency")

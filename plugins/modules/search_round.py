@@ -335,7 +335,7 @@ failure:
   description: The code, step and message of what failed.
   returned: always
   type: dict
-attempts:
+launch_attempts:
   description: The launches that were tried, with AWS's code for each that failed.
   returned: always
   type: list

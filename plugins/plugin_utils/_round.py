@@ -162,7 +162,7 @@ class Round:
             "timestamp": self.now.isoformat(timespec="seconds"),
             "outcome": "none",
             "failure": None,
-            "attempts": [],
+            "launch_attempts": [],
             "candidate": None,
             "probe": None,
             "champion_before": state.champion,
@@ -258,7 +258,7 @@ class Round:
                 wait=True,
                 wait_timeout=options.launch_timeout_s,
             )
-        result["attempts"] = launched["attempts"]
+        result["launch_attempts"] = launched["attempts"]
         self.memory.note_shortages(launched["attempts"], now_s)
         if launched["candidate"] is None:
             self._no_candidate(result, launched)

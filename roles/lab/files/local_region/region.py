@@ -58,7 +58,7 @@ class Region:
         )
         self.listener = Listener(plan)
         self.dns = Dns(topology, state_dir)
-        self.delay_line = DelayLine(self.network, topology, log_path=Path(state_dir) / "handshakes.bin")
+        self.delay_line = DelayLine(self.network, topology)
         self.truth = TruthFile(settings.truth_path, topology.truths_us(), (settings.owner_uid, settings.owner_gid))
         self.hosts = NamespaceHosts(
             network=self.network,

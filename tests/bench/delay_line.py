@@ -250,9 +250,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--samples", type=int, default=200, help="handshakes an address and probe")
     options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--nice", type=int, default=0, help="of the probes; -20 where other work shares the machine")
     given = options.parse_args()
     if os.geteuid() != 0:
         sys.exit("this bench needs root: it makes network namespaces")
+    os.nice(given.nice)
     run(given.samples, given.repeats)
 
 

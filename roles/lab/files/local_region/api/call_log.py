@@ -45,6 +45,18 @@ def is_write(action: str, dry_run: bool = False) -> bool:
     return not action.startswith(_READ_PREFIXES)
 
 
+def credential_scope(authorization: str) -> tuple[str, str, str]:
+    """Return (service, region, access key) of a signed request's Authorization header.
+
+    A request without a signature is taken as S3's, as moto does. Any access key goes, of any length.
+    """
+    _, _, credential = authorization.partition("Credential=")
+    parts = credential.split(",")[0].split("/")
+    if len(parts) < 5:
+        return "s3", "", ""
+    return parts[3].lower(), parts[2], parts[0]
+
+
 class CallLog:
     """The last calls, oldest first; bounded, so that a long search can't fill the memory."""
 

@@ -16,7 +16,7 @@ from moto.core.responses import ActionResult
 from moto.ec2.responses import EC2Response
 
 from local_region.api.addresses import AddressActions
-from local_region.api.call_log import Call, CallLog, is_write
+from local_region.api.call_log import Call, CallLog, credential_scope, is_write
 from local_region.api.errors import ec2_error, fault, http_status
 from local_region.api.images import ImageActions
 from local_region.api.instances import InstanceActions
@@ -114,7 +114,7 @@ class LabResponse(
             write=is_write(action, dry_run=bool(self._get_param("DryRun", False))),
             code=self.error_code,
             region=self.region,
-            access_key=self.access_key,
+            access_key=credential_scope(self.headers.get("Authorization", ""))[2],
             user_agent=self.headers.get("User-Agent", ""),
             client_token=self._get_param("ClientToken"),
         )

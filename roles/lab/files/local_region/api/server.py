@@ -19,7 +19,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from local_region.api import moto_hooks
-from local_region.api.call_log import Call, CallLog, is_write
+from local_region.api.call_log import Call, CallLog, credential_scope, is_write
 from local_region.api.faults import Faults
 from local_region.api.region_state import Quotas, RegionState, Timings
 from local_region.hosts.backend import HostBackend
@@ -146,7 +146,7 @@ class RegionApi:
             return self._serve_lab(path, environ, start_response)
         if path.startswith("/moto-api"):
             return _json(start_response, "404 Not Found", {"error": "not part of the lab"})
-        service, region, access_key = _credential_scope(environ)
+        service, region, access_key = credential_scope(str(environ.get("HTTP_AUTHORIZATION", "")))
         if service == "ec2":
             return self._moto(environ, start_response)
         return self._serve_other(service, region, access_key, environ, start_response)
@@ -202,16 +202,6 @@ def _json(start_response: Callable[..., Any], status: str, document: Any) -> lis
     body = json.dumps(document).encode()
     start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
-
-
-def _credential_scope(environ: dict[str, Any]) -> tuple[str, str, str]:
-    """Return (service, region, access key) of a signed request; without a signature it is moto's default, S3."""
-    header = str(environ.get("HTTP_AUTHORIZATION", ""))
-    _, _, credential = header.partition("Credential=")
-    parts = credential.split(",")[0].split("/")
-    if len(parts) < 5:
-        return "s3", "", ""
-    return parts[3].lower(), parts[2], parts[0]
 
 
 def _action(environ: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from local_region.api.call_log import is_write
+from local_region.api.call_log import credential_scope, is_write
 from local_region.api.filters import page, value_matches
 from local_region.api.launch import with_root_device
 from local_region.api.pools import AddressPool, PoolExhausted
@@ -113,6 +113,21 @@ def test_pool_comes_back_to_a_freed_address_last():
 )
 def test_what_counts_as_a_write(action, write):
     assert is_write(action) is write
+
+
+@pytest.mark.parametrize(
+    ("authorization", "scope"),
+    [
+        ("AWS4-HMAC-SHA256 Credential=lab/20261122/ap-northeast-1/ec2/aws4_request, SignedHeaders=host",
+         ("ec2", "ap-northeast-1", "lab")),
+        ("AWS4-HMAC-SHA256 Credential=AKIA1/20261122/eu-west-1/SSM/aws4_request,SignedHeaders=host",
+         ("ssm", "eu-west-1", "AKIA1")),
+        ("", ("s3", "", "")),
+        ("Bearer something", ("s3", "", "")),
+    ],
+)
+def test_who_signed(authorization, scope):
+    assert credential_scope(authorization) == scope
 
 
 def test_a_dry_run_is_no_write():

@@ -84,7 +84,7 @@ class Promotion:
     def _tags(self, result: Result) -> dict[str, str]:
         decided = result["verdict"]
         more = {"lowlatency:champion": "true"} if decided["is_champion"] else {}
-        return self._round.tags(decided["kind"], **more, **{"lowlatency:expires-at": "never"})
+        return self._round.labels.tags(decided["kind"], **more, **{"lowlatency:expires-at": "never"})
 
     def _set(self, result: Result, step: str, **wanted: t.Any) -> None:
         # The module reads back what it changed and fails when EC2 did not take it.

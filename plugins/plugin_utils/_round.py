@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import time
 import typing as t
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore, State
 from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import Criteria
 from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import check_comparable, failures_after, verdict
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._labels import Labels
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
     CandidateHost,
     ControllerModules,
@@ -65,9 +65,8 @@ class Round:
         self.check_mode = check_mode
         self.criteria = Criteria.from_dict(options.criteria)
         self.now = datetime.now(timezone.utc)
-        self.stamp = int(self.now.timestamp())
-        self.suffix = f"{slot}-{secrets.token_hex(2)}"
-        self.group = f"{options.placement_group_base}-{self.stamp}-{self.suffix}"
+        self.labels = Labels(options, slot=slot, owner=owner, began=self.now)
+        self.group = self.labels.group
         self.timings: dict[str, float] = {}
         self.host: CandidateHost | None = None
         self.changed = False
@@ -156,7 +155,7 @@ class Round:
     def _blank(self, state: State) -> Result:
         return {
             "search_id": self.options.search_id,
-            "round_id": f"{self.options.search_id}-{self.stamp}-{self.suffix}",
+            "round_id": self.labels.round_id,
             "round_number": self.memory.rounds,
             "slot": self.slot,
             "timestamp": self.now.isoformat(timespec="seconds"),
@@ -208,19 +207,6 @@ class Round:
         )
         return decided
 
-    def tags(self, role: str, **more: str) -> dict[str, str]:
-        """The tags that every resource of this round carries."""
-        expires = self.now + timedelta(minutes=self.options.candidate_lifetime_min)
-        return {
-            **self.options.tags,
-            "lowlatency:search-id": self.options.search_id,
-            "lowlatency:round": f"{self.options.search_id}-{self.stamp}-{self.suffix}",
-            "lowlatency:role": role,
-            "lowlatency:owner": self.owner,
-            "lowlatency:expires-at": expires.isoformat(timespec="seconds"),
-            **more,
-        }
-
     def _make_group(self) -> None:
         with self._timed("placement_group_s"):
             self.modules.run(
@@ -228,7 +214,7 @@ class Round:
                 "placement_group",
                 name=self.group,
                 strategy="cluster",
-                tags=self.tags("candidate"),
+                tags=self.labels.tags("candidate"),
             )
         self.changed = True
 
@@ -240,7 +226,7 @@ class Round:
                 f"{COLLECTION}.candidate_instance",
                 "launch",
                 round_id=result["round_id"],
-                name=f"{self.stamp}-{options.candidate_name}",
+                name=self.labels.instance_name,
                 instance_types=self.memory.types_to_try(list(options.instance_types), now_s),
                 image_id=options.image_id,
                 placement_group=self.group,
@@ -254,7 +240,7 @@ class Round:
                 root_device_name=options.root_device_name,
                 user_data=dead_man_timer(options.candidate_lifetime_min),
                 shutdown_behavior="terminate",
-                tags=self.tags("candidate"),
+                tags=self.labels.tags("candidate"),
                 wait=True,
                 wait_timeout=options.launch_timeout_s,
             )
@@ -322,7 +308,7 @@ class Round:
                 {
                     **asked,
                     "endpoints": [dict(endpoint) for endpoint in options.endpoints],
-                    "progress_path": f"/tmp/latency-probe-{self.stamp}-{self.suffix}.json",  # noqa: S108 # on the instance
+                    "progress_path": f"/tmp/{self.labels.round_id}.json",  # noqa: S108 # on the instance
                 },
                 options.probe_timeout_s,
                 self._show_progress(),

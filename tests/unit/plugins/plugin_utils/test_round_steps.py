@@ -1,0 +1,268 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The order of a round's steps, and what is left when any of them is the last."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGone
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import ARGUMENT_SPEC, RoundOptions
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import SlotMemory
+from support.rounds import rack_probe, silent_probe
+
+UNMET = {"median_us": 1, "best_us": 1}
+
+
+class Stage:
+    """What a round acts on: it writes down each step, can fail at one of them, and answers as the modules do."""
+
+    def __init__(self, *, stop_before: str = "", fail_at: str = "", code: str = "Broken") -> None:
+        self.steps: list[str] = []
+        self.options: dict[str, dict[str, t.Any]] = {}
+        self.probe: dict[str, t.Any] = rack_probe(120.0)
+        self.instance = "i-0"
+        self.shortage = False
+        self._stop_before, self._fail_at, self._code = stop_before, fail_at, code
+
+    def step(self, name: str) -> None:
+        if name == self._stop_before:
+            raise ControllerGone("the controller has ended")
+        self.steps.append(name)
+        if name == self._fail_at:
+            raise StepFailed(name, self._code, "it broke")
+
+    # as ControllerModules
+    def run(self, module: str, step: str, /, **options: t.Any) -> dict[str, t.Any]:
+        self.options[step] = {"module": module, **options}
+        self.step(step)
+        if step == "launch":
+            return self._launched(options["instance_types"])
+        if step == "recover":
+            return {"candidates": [{"instance_id": each, "state": "running"} for each in options["instance_ids"]]}
+        return {"pending": []}
+
+    def _launched(self, types: list[str]) -> dict[str, t.Any]:
+        attempts = [{"instance_type": each, "code": "InsufficientInstanceCapacity", "message": ""} for each in types]
+        candidate = {
+            "instance_id": self.instance,
+            "instance_type": types[0],
+            "public_ip_address": "198.18.4.1",
+            "private_ip_address": "198.18.0.9",
+            "market": "on-demand",
+        }
+        if self.shortage:
+            return {"outcome": "no_capacity", "launched": False, "candidate": None, "attempts": attempts}
+        return {"outcome": "launched", "launched": True, "candidate": candidate, "attempts": []}
+
+    # as CandidateHost
+    def wait_for_ssh(self, timeout_s: float) -> float:
+        self.step("ssh")
+        return 0.0
+
+    def probe_from(self, *_given: t.Any) -> dict[str, t.Any]:
+        self.step("probe")
+        return self.probe
+
+    def command(self, _command: str) -> tuple[int, str, str]:
+        self.step("cancel_timer")
+        return 0, "", ""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # as ControllerGuard
+    def check(self) -> None:
+        self.step("guard")
+
+
+class Host:
+    """The candidate's side of a stage."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.wait_for_ssh, self.command, self.close = stage.wait_for_ssh, stage.command, stage.close
+        self.probe = stage.probe_from
+
+
+def make_round(folder: Path, stage: Stage, memory: SlotMemory | None = None, **changed: t.Any) -> Round:
+    key = folder / "key.pem"
+    key.write_text("key", encoding="utf-8")
+    given = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
+    endpoints = [{"name": each["name"], "host": each["host"], "port": 443} for each in stage.probe["endpoints"]]
+    options = RoundOptions.from_args(
+        {
+            **given,
+            "criteria": UNMET,
+            "endpoints": endpoints,
+            "image_id": "ami-1",
+            "instance_types": ["c8g.large", "c7i.large"],
+            "key_name": "dc-machine",
+            "key_path": str(key),
+            "primary_endpoint": "fstream-mm",
+            "probe": {"samples": stage.probe["method"]["samples"]},
+            "reports_dir": str(folder),
+            "search_id": "test",
+            "security_group_ids": ["sg-1"],
+            "subnet_id": "subnet-1",
+            **changed,
+        }
+    )
+    return Round(
+        options,
+        slot="slot-1",
+        owner="machine:1:2:slot-1",
+        modules=t.cast(t.Any, stage),
+        connect=lambda **_given: t.cast(t.Any, Host(stage)),
+        store=FileChampionStore(folder / "champion_state.json"),
+        reports=Reports(str(folder)),
+        guard=t.cast(t.Any, stage),
+        memory=memory or SlotMemory(),
+        say=lambda _text: None,
+    )
+
+
+def steps_of(stage: Stage) -> list[str]:
+    return [step for step in stage.steps if step != "guard"]
+
+
+def test_the_first_candidate_is_protected_before_it_is_champion(tmp_path: Path) -> None:
+    stage = Stage()
+    result = make_round(tmp_path, stage).run()
+    assert result["verdict"]["kind"] == "champion"
+    steps = ["placement_group", "launch", "ssh", "probe", "stop_on_shutdown", "cancel_timer", "protect"]
+    assert steps_of(stage) == steps
+    assert stage.options["launch"]["shutdown_behavior"] == "terminate"
+    assert stage.options["launch"]["user_data"].endswith("shutdown -h +120\n")
+    assert stage.options["stop_on_shutdown"]["shutdown_behavior"] == "stop"
+    assert stage.options["protect"]["termination_protection"] is True
+    assert stage.options["protect"]["stop_protection"] is True
+    assert stage.options["protect"]["tags"]["lowlatency:role"] == "champion"
+    assert stage.options["protect"]["tags"]["lowlatency:expires-at"] == "never"
+    assert FileChampionStore(tmp_path / "champion_state.json").read().survivors() == {"i-0"}
+
+
+def second_round(folder: Path, stage: Stage, best_us: float) -> dict[str, t.Any]:
+    memory = SlotMemory()
+    first = Stage()
+    make_round(folder, first, memory).run()
+    stage.instance, stage.probe = "i-1", rack_probe(best_us)
+    return make_round(folder, stage, memory).run()
+
+
+def test_a_better_candidate_replaces_the_champion_and_ends_it_last(tmp_path: Path) -> None:
+    stage = Stage()
+    result = second_round(tmp_path, stage, 110.0)
+    assert result["verdict"]["replaces"] == "i-0"
+    assert steps_of(stage)[-3:] == ["cancel_timer", "protect", "terminate"]
+    assert stage.options["terminate"]["instance_id"] == "i-0"
+    state = FileChampionStore(tmp_path / "champion_state.json").read()
+    assert state.survivors() == {"i-1"}
+    assert state.retiring == ()
+
+
+def test_a_worse_candidate_is_discarded_and_its_group_swept_later(tmp_path: Path) -> None:
+    stage = Stage()
+    memory = SlotMemory()
+    make_round(tmp_path, Stage(), memory).run()
+    stage.instance, stage.probe = "i-1", rack_probe(130.0)
+    rejected = make_round(tmp_path, stage, memory)
+    assert rejected.run()["verdict"]["kind"] == "rejected"
+    assert steps_of(stage)[-1] == "terminate"
+    assert stage.options["terminate"]["instance_id"] == "i-1"
+    assert memory.pending_groups == [rejected.group]
+    third = Stage()
+    make_round(tmp_path, third, memory).run()
+    assert steps_of(third)[0] == "sweep"
+    assert third.options["sweep"]["placement_groups"] == [rejected.group]
+
+
+PROMOTION = ["stop_on_shutdown", "cancel_timer", "protect", "terminate"]
+
+
+@pytest.mark.parametrize("last", PROMOTION)
+def test_a_controller_that_ends_in_a_promotion_never_loses_the_champion(tmp_path: Path, last: str) -> None:
+    with pytest.raises(ControllerGone):
+        second_round(tmp_path, Stage(stop_before=last), 110.0)
+    state = FileChampionStore(tmp_path / "champion_state.json").read()
+    assert state.champion is not None
+    if last == "terminate":
+        # The new champion sits; the old one is known to be on its way out, and the next run ends it.
+        assert state.champion["instance_id"] == "i-1"
+        assert [each["instance_id"] for each in state.retiring] == ["i-0"]
+        after = Stage()
+        after.instance, after.probe = "i-2", rack_probe(300.0)
+        make_round(tmp_path, after).run()
+        assert after.steps.index("terminate") < after.steps.index("placement_group")
+        assert FileChampionStore(tmp_path / "champion_state.json").read().retiring == ()
+    else:
+        assert state.champion["instance_id"] == "i-0"
+
+
+@pytest.mark.parametrize("step", ["stop_on_shutdown", "cancel_timer", "protect"])
+def test_a_candidate_that_cannot_be_protected_is_no_champion(tmp_path: Path, step: str) -> None:
+    stage = Stage(fail_at=step)
+    result = second_round(tmp_path, stage, 110.0)
+    assert result["verdict"]["kind"] == "failed"
+    assert result["failure"]["code"] == "Broken"
+    assert stage.options["terminate"]["instance_id"] == "i-1"
+    assert FileChampionStore(tmp_path / "champion_state.json").read().survivors() == {"i-0"}
+
+
+def test_no_capacity_is_an_outcome_and_its_group_is_deleted_at_once(tmp_path: Path) -> None:
+    stage = Stage()
+    stage.shortage = True
+    memory = SlotMemory()
+    made = make_round(tmp_path, stage, memory, max_rounds=1)
+    result = made.run()
+    assert result["verdict"]["kind"] == "no_capacity"
+    assert steps_of(stage) == ["placement_group", "launch", "drop_group"]
+    assert memory.backoff_s() == 5.0
+    assert set(memory.exhausted_until_s) == {"c8g.large", "c7i.large"}
+
+
+def test_a_probe_without_an_answer_is_a_failed_round(tmp_path: Path) -> None:
+    stage = Stage()
+    stage.probe = silent_probe()
+    result = make_round(tmp_path, stage).run()
+    assert result["verdict"]["kind"] == "failed"
+    assert "no answer" in result["verdict"]["reason"]
+    assert stage.options["terminate"]["instance_id"] == "i-0"
+
+
+@pytest.mark.parametrize("step", ["placement_group", "launch", "ssh", "probe"])
+def test_what_no_round_can_mend_is_raised_once_the_round_has_put_away_what_it_made(tmp_path: Path, step: str) -> None:
+    stage = Stage(fail_at=step, code="UnauthorizedOperation")
+    with pytest.raises(StepFailed, match="it broke"):
+        make_round(tmp_path, stage).run()
+    assert steps_of(stage)[-1] == ("terminate" if step in ("ssh", "probe") else "drop_group")
+
+
+@pytest.mark.parametrize("step", ["placement_group", "launch", "ssh", "probe"])
+def test_what_another_round_may_mend_is_a_failed_round(tmp_path: Path, step: str) -> None:
+    stage = Stage(fail_at=step)
+    result = make_round(tmp_path, stage, max_rounds=1).run()
+    assert result["verdict"]["kind"] == "failed"
+    assert result["failure"] == {"code": "Broken", "step": step, "message": "it broke"}
+    assert steps_of(stage)[-1] == ("terminate" if step in ("ssh", "probe") else "drop_group")
+
+
+def test_an_anchor_of_this_search_ends_it_before_anything_is_launched(tmp_path: Path) -> None:
+    memory = SlotMemory()
+    made = make_round(tmp_path, Stage(), memory, criteria={"median_us": 5000}).run()
+    assert made["verdict"]["kind"] == "anchor"
+    stage = Stage()
+    again = make_round(tmp_path, stage, memory, criteria={"median_us": 5000}).run()
+    assert again["verdict"]["stop_reason"] == "anchor"
+    assert steps_of(stage) == []
+    other = Stage()
+    other.instance = "i-9"
+    fresh = make_round(tmp_path, other, memory, criteria={"median_us": 5000}, search_id="another").run()
+    assert fresh["candidate"]["instance_id"] == "i-9"

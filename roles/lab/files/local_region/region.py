@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from local_region.api.server import RegionApi

@@ -9,8 +9,8 @@ through the exchange and the answer back to the instance. So the time of the wri
 8 us in a busy series, 20 us on a processor whose caches other work has filled. Some writes also carry work that comes
 after the answer (waking the instance's process, other packets), so the median misleads; but what a probe reads above
 the delay followed the lower end of the writes within 1 us, alone and with 8 probes, on an idle and on a loaded machine.
-The ratio of the two is measured once; the writes are followed all the time. Where every write carries such work, as when
-something else never lets go of the other processors, bounds keep the figure near the one that was measured.
+The ratio of the two is measured once; the writes are followed all the time. Where every write carries such work, as
+when something else never lets go of the other processors, bounds keep the figure near the one that was measured.
 """
 
 from __future__ import annotations

@@ -143,4 +143,8 @@ def fail(module: AnsibleAWSModule, error: Ec2Error) -> t.NoReturn:
     """End the module with the error's text, its AWS code as RV(ignore:error.code), and the facts that it carries."""
     if error.exception is None:
         module.fail_json(msg=error.message, **error.kwargs)
+    if getattr(error.exception, "response", None) is None:
+        # botocore's own errors, such as a lost connection, have no code of AWS: their names serve as such.
+        told = {"code": type(error.exception).__name__, "message": str(error.exception)}
+        error.kwargs.setdefault("error", told)
     module.fail_json_aws(error.exception, msg=error.message, **error.kwargs)

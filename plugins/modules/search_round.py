@@ -12,7 +12,7 @@ short_description: Run one round of a search for the rack that is nearest to an 
 description:
   - Launches one candidate instance, alone in a placement group of its own, measures TCP handshakes from it
     to every address of the endpoints, and keeps or discards it as its verdict says.
-  - One execution is one round. Loop it with C(until) and R(lowlatency.ec2.champion_verdict,ansible_collections.lowlatency.ec2.champion_verdict_filter).
+  - One execution is one round. Loop it with C(until) and P(lowlatency.ec2.champion_verdict#filter).
   - A shortage of capacity or a candidate that cannot be measured is the outcome of a round, not a failure
     of the task. The task fails only for what no further round can mend, such as credentials or bad input.
   - Runs on the controller, on a host that stands for a slot. It reaches the candidate by Ansible's own

@@ -38,7 +38,9 @@ HOPELESS_CODES: frozenset[str] = frozenset(
         "InvalidSecurityGroupID.NotFound",
         "InvalidSubnetID.NotFound",
         "MissingParameter",
+        "NoCredentialsError",
         "OptInRequired",
+        "PartialCredentialsError",
         "PendingVerification",
         "SignatureDoesNotMatch",
         "UnauthorizedOperation",
@@ -68,15 +70,12 @@ class StepFailed(Exception):
         return {"code": self.code, "step": self.step, "message": self.message}
 
 
-def _raise_if_failed(step: str, result: Result) -> None:
+def _raise_if_failed(step: str, result: Result, without_code: str) -> None:
     if not result.get("failed"):
         return
     error = result.get("error")
     code = error.get("code") if isinstance(error, Mapping) else None
-    if code is None:
-        # A module that failed on its own arguments has no AWS error: no further round can mend that either.
-        code = "BadInput" if result.get("module_stdout") is None and "exception" not in result else "ModuleFailed"
-    raise StepFailed(step, str(code), str(result.get("msg", "failed without a message")), result)
+    raise StepFailed(step, str(code or without_code), str(result.get("msg", "failed without a message")), result)
 
 
 class ControllerModules:
@@ -95,7 +94,8 @@ class ControllerModules:
         self._guard.check()
         args = {**self._aws, **{key: value for key, value in options.items() if value is not None}}
         result: Result = self._action._execute_module(module_name=module, module_args=args, task_vars=self._task_vars)
-        _raise_if_failed(step, result)
+        # Without a code it did not understand its options, or found no credentials, and would say so again.
+        _raise_if_failed(step, result, "BadInput")
         return result
 
 
@@ -210,7 +210,7 @@ class CandidateHost:
             shown, found = parse_look(out)
             if found is not None:
                 self.command(f"rm -f {progress} {results}")
-                _raise_if_failed("probe", found)
+                _raise_if_failed("probe", found, "ProbeFailed")
                 return found
             if shown is not None:
                 on_progress(shown)
@@ -227,7 +227,7 @@ class CandidateHost:
                 )
             finally:
                 task.async_val = before
-        _raise_if_failed("probe", job)
+        _raise_if_failed("probe", job, "ProbeFailed")
         return job
 
     def close(self) -> None:

@@ -95,8 +95,9 @@ class Lab:
     def playing(self, playbook: str, *options: str, **variables: t.Any) -> Iterator[subprocess.Popen[str]]:
         """A playbook that goes on while the test acts; it is ended with the context."""
         with open(self.folder / f"{playbook}.out", "w", encoding="utf-8") as output:
+            # Whoever runs the tests may ignore a closed terminal; the playbook must not.
             process = subprocess.Popen(
-                self.command(playbook, *options, **variables),
+                ["env", "--default-signal=HUP", *self.command(playbook, *options, **variables)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

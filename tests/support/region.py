@@ -147,8 +147,16 @@ class TestRegion:
             "secret_key": SECRET_KEY,
         }
 
-    def run_module(self, main: Callable[[], None], /, *, check: bool = False, diff: bool = False,
-                   fail_ok: bool = False, **args: Any) -> dict[str, Any]:
+    def run_module(
+        self,
+        main: Callable[[], None],
+        /,
+        *,
+        check: bool = False,
+        diff: bool = False,
+        fail_ok: bool = False,
+        **args: Any,
+    ) -> dict[str, Any]:
         """Run an AWS module's `main` against the region."""
         return run_module(main, {**self.connection, **args}, check=check, diff=diff, fail_ok=fail_ok)
 

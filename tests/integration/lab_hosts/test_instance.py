@@ -103,7 +103,7 @@ def test_the_exchange_is_resolved_and_answers(instance: Instance, lab: LabUnderT
 
 def test_nothing_else_is_reached(instance: Instance) -> None:
     for address in ("192.0.2.1", "198.18.255.250"):
-        reached = f"socket.create_connection((\"{address}\", 22), 1)"
+        reached = f'socket.create_connection(("{address}", 22), 1)'
         assert instance.ssh(f"python3 -c 'import socket; {reached}'").returncode != 0
 
 

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils import _ec2_groups
 from ansible_collections.lowlatency.ec2.plugins.modules import placement_group
 from local_region.api.region_state import Quotas
+from support.modules import run_module
 from support.region import TestRegion, Vpc
 
 TAGS = {"lowlatency:search-id": "tokyo", "lowlatency:role": "candidate"}
@@ -189,3 +190,10 @@ def test_a_group_that_appears_meanwhile_is_taken(region_api: TestRegion, monkeyp
     made = run(region_api, tags=TAGS)
     assert made["placement_group"]["tags"] == TAGS
     assert region_api.write_calls() == ["CreatePlacementGroup", "CreateTags"]
+
+
+def test_a_lost_connection_has_a_code_of_its_own() -> None:
+    nowhere = {"endpoint_url": "http://127.0.0.1:9", "access_key": "lab", "secret_key": "a-lab-has-no-secrets"}
+    result = run_module(placement_group.main, {"name": "lonely", "region": "ap-northeast-1", **nowhere}, fail_ok=True)
+    assert result["failed"]
+    assert result["error"]["code"] == "EndpointConnectionError"

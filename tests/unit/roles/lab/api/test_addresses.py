@@ -88,9 +88,7 @@ def test_associating_again_keeps_the_association(public):
     _region, ec2, launch = public
     instance_id = launch()
     elastic = ec2.allocate_address(Domain="vpc")["AllocationId"]
-    ids = {
-        ec2.associate_address(InstanceId=instance_id, AllocationId=elastic)["AssociationId"] for _n in range(2)
-    }
+    ids = {ec2.associate_address(InstanceId=instance_id, AllocationId=elastic)["AssociationId"] for _n in range(2)}
     assert len(ids) == 1
 
 
@@ -143,9 +141,9 @@ def test_not_on_a_pending_instance(region_api):
 
 def test_not_without_an_internet_gateway(region_api, vpc):
     ec2 = region_api.client()
-    (gateway,) = ec2.describe_internet_gateways(
-        Filters=[{"Name": "attachment.vpc-id", "Values": [vpc.vpc_id]}]
-    )["InternetGateways"]
+    (gateway,) = ec2.describe_internet_gateways(Filters=[{"Name": "attachment.vpc-id", "Values": [vpc.vpc_id]}])[
+        "InternetGateways"
+    ]
     instance_id = region_api.launch(vpc)["InstanceId"]
     ec2.detach_internet_gateway(InternetGatewayId=gateway["InternetGatewayId"], VpcId=vpc.vpc_id)
     elastic = ec2.allocate_address(Domain="vpc")

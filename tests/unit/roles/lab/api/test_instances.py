@@ -159,9 +159,7 @@ def test_shutdown_behaviour_can_be_changed_and_read_back(region_api, vpc):
     ec2 = region_api.client()
     instance_id = region_api.launch(vpc, InstanceInitiatedShutdownBehavior="terminate")["InstanceId"]
     ec2.modify_instance_attribute(InstanceId=instance_id, InstanceInitiatedShutdownBehavior={"Value": "stop"})
-    answer = ec2.describe_instance_attribute(
-        InstanceId=instance_id, Attribute="instanceInitiatedShutdownBehavior"
-    )
+    answer = ec2.describe_instance_attribute(InstanceId=instance_id, Attribute="instanceInitiatedShutdownBehavior")
     assert answer["InstanceInitiatedShutdownBehavior"] == {"Value": "stop"}
     ec2.modify_instance_attribute(
         InstanceId=instance_id, Attribute="instanceInitiatedShutdownBehavior", Value="terminate"

@@ -118,10 +118,14 @@ def test_what_counts_as_a_write(action, write):
 @pytest.mark.parametrize(
     ("authorization", "scope"),
     [
-        ("AWS4-HMAC-SHA256 Credential=lab/20261122/ap-northeast-1/ec2/aws4_request, SignedHeaders=host",
-         ("ec2", "ap-northeast-1", "lab")),
-        ("AWS4-HMAC-SHA256 Credential=AKIA1/20261122/eu-west-1/SSM/aws4_request,SignedHeaders=host",
-         ("ssm", "eu-west-1", "AKIA1")),
+        (
+            "AWS4-HMAC-SHA256 Credential=lab/20261122/ap-northeast-1/ec2/aws4_request, SignedHeaders=host",
+            ("ec2", "ap-northeast-1", "lab"),
+        ),
+        (
+            "AWS4-HMAC-SHA256 Credential=AKIA1/20261122/eu-west-1/SSM/aws4_request,SignedHeaders=host",
+            ("ssm", "eu-west-1", "AKIA1"),
+        ),
         ("", ("s3", "", "")),
         ("Bearer something", ("s3", "", "")),
     ],

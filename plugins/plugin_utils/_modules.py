@@ -22,6 +22,9 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import Contr
 
 Result = dict[str, t.Any]
 
+#: Seconds between two looks at a running probe. A look costs the candidate some ms of one CPU.
+LOOK_S = 0.4
+
 #: Codes that no further round can mend: credentials, permissions and input.
 HOPELESS_CODES: frozenset[str] = frozenset(
     {
@@ -194,18 +197,22 @@ class CandidateHost:
         raise StepFailed("ssh", "SshTimeout", f"{self.address} gave no shell within {timeout_s:.0f} s: {last}")
 
     def probe(
-        self, module: str, options: Mapping[str, t.Any], timeout_s: int, on_progress: Callable[[Result], None]
+        self,
+        module: str,
+        options: Mapping[str, t.Any],
+        timeout_s: int,
+        on_progress: Callable[[Result], None],
+        meanwhile: Callable[[], None],
     ) -> Result:
-        """Run the probe asynchronously and read its progress over the same connection meanwhile."""
+        """Run the probe asynchronously, do something else meanwhile, and read its progress over the same connection."""
         job = self._start_async(module, options, timeout_s)
+        meanwhile()
         progress = shlex.quote(str(options["progress_path"]))
         results = shlex.quote(str(job["results_file"]))
         look = f"cat {progress} 2>/dev/null; echo; cat {results}"
         deadline = time.monotonic() + timeout_s + 30
-        pause_s = 0.2
         while time.monotonic() < deadline:
-            time.sleep(pause_s)
-            pause_s = min(1.0, pause_s * 1.3)
+            time.sleep(LOOK_S)
             _code, out, _err = self.command(look)
             shown, found = parse_look(out)
             if found is not None:

@@ -87,7 +87,6 @@ class Round:
             return early
         started = time.monotonic()
         try:
-            self._sweep()
             self._find_candidate(result)
             if result["outcome"] == "none":
                 self._measure(result)
@@ -312,6 +311,7 @@ class Round:
                 },
                 options.probe_timeout_s,
                 self._show_progress(),
+                self._sweep,
             )
         keys = ("endpoints", "handshakes", "duration_s", "method", "client_address")
         return {key: found[key] for key in keys if key in found}
@@ -363,17 +363,22 @@ class Round:
         self.modules.run(f"{COLLECTION}.placement_group", "drop_group", state="absent", name=self.group, wait=False)
 
     def _sweep(self) -> None:
-        """Delete the groups of discarded candidates that have terminated by now."""
+        """Delete the groups of discarded candidates that have terminated by now, while the probe runs."""
         if not self.memory.pending_groups:
             return
-        with self._timed("sweep_s"):
-            swept = self.modules.run(
-                f"{COLLECTION}.reap",
-                "sweep",
-                search_id=self.options.search_id,
-                owner=self.owner,
-                placement_groups=list(self.memory.pending_groups),
-            )
+        try:
+            with self._timed("sweep_s"):
+                swept = self.modules.run(
+                    f"{COLLECTION}.reap",
+                    "sweep",
+                    search_id=self.options.search_id,
+                    owner=self.owner,
+                    placement_groups=list(self.memory.pending_groups),
+                )
+        except StepFailed as error:
+            # They stay on the list for the next round; the candidate of this one is not to blame.
+            self.say(f"the groups of earlier candidates are not swept yet: {error.code}")
+            return
         left = {entry["id"] for entry in swept["pending"]}
         self.memory.pending_groups = [name for name in self.memory.pending_groups if name in left]
 

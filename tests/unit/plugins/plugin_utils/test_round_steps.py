@@ -68,8 +68,10 @@ class Stage:
         self.step("ssh")
         return 0.0
 
-    def probe_from(self, *_given: t.Any) -> dict[str, t.Any]:
+    def probe_from(self, *given: t.Any) -> dict[str, t.Any]:
         self.step("probe")
+        meanwhile = given[-1]
+        meanwhile()
         return self.probe
 
     def command(self, _command: str) -> tuple[int, str, str]:
@@ -180,7 +182,7 @@ def test_a_worse_candidate_is_discarded_and_its_group_swept_later(tmp_path: Path
     assert memory.pending_groups == [rejected.group]
     third = Stage()
     make_round(tmp_path, third, memory).run()
-    assert steps_of(third)[0] == "sweep"
+    assert steps_of(third)[2:5] == ["ssh", "probe", "sweep"]
     assert third.options["sweep"]["placement_groups"] == [rejected.group]
 
 

@@ -79,6 +79,8 @@ def group_names(tags: t.Mapping[str, str]) -> list[str]:
     """The groups of an instance with these tags."""
     role = tags.get("lowlatency:role")
     names = ["aws_ec2"] + [name for name in GROUPS if name == role]
+    if tags.get("lowlatency:champion") == "true" and role != "champion":
+        names.append("champion")
     if role in SURVIVORS:
         names.append("survivors")
     for prefix, tag in (("project", "lowlatency:project"), ("search", "lowlatency:search-id")):

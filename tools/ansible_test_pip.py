@@ -14,7 +14,7 @@ from pathlib import Path
 
 import ansible_test
 
-SCRIPT = '''\
+SCRIPT = """\
 import ensurepip
 import os
 import subprocess
@@ -31,7 +31,7 @@ if os.path.exists(system):
     os.environ.setdefault("PIP_CERT", system)
 packages = [arg for arg in sys.argv[1:] if arg not in ("--no-setuptools", "--no-wheel")]
 subprocess.check_call([sys.executable, "-m", "pip", "install", *packages])
-'''
+"""
 
 
 def versions() -> set[str]:

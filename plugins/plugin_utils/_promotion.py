@@ -60,8 +60,20 @@ class Promotion:
         if not self._swap(result):
             return False
         retire(self._round)
+        self._demote(result)
         self._round.release_address(candidate["instance_id"])
         return True
+
+    def _demote(self, result: Result) -> None:
+        """A replaced champion that is kept for another reason, as an anchor, is champion no longer."""
+        old = result["champion_before"] if result["verdict"]["is_champion"] else None
+        if old and old["instance_id"] in self._round.store.read().survivors() - {result["candidate"]["instance_id"]}:
+            self._round.modules.run(
+                "lowlatency.ec2.candidate_instance",
+                "demote",
+                instance_id=old["instance_id"],
+                tags={"lowlatency:champion": "false"},
+            )
 
     def _give_up(self, result: Result, error: Exception) -> bool:
         """A candidate that cannot be protected is no survivor: the round failed, and says why."""

@@ -268,3 +268,19 @@ def test_an_anchor_of_this_search_ends_it_before_anything_is_launched(tmp_path: 
     other.instance = "i-9"
     fresh = make_round(tmp_path, other, memory, criteria={"median_us": 5000}, search_id="another").run()
     assert fresh["candidate"]["instance_id"] == "i-9"
+
+
+def test_a_replaced_champion_that_is_an_anchor_is_kept_and_demoted(tmp_path: Path) -> None:
+    memory = SlotMemory()
+    make_round(tmp_path, Stage(), memory, criteria={"median_us": 5000}).run()
+    stage = Stage()
+    stage.instance, stage.probe = "i-1", rack_probe(110.0)
+    made = make_round(tmp_path, stage, memory, search_id="another").run()
+    assert made["verdict"]["replaces"] == "i-0"
+    assert "terminate" not in steps_of(stage)
+    assert stage.options["demote"] == {
+        "module": "lowlatency.ec2.candidate_instance",
+        "instance_id": "i-0",
+        "tags": {"lowlatency:champion": "false"},
+    }
+    assert FileChampionStore(tmp_path / "champion_state.json").read().survivors() == {"i-0", "i-1"}

@@ -126,6 +126,4 @@ class AddressActions(ElasticIPAddresses):
         vpc_id = nic.subnet.vpc_id
         gateways = self.ec2_backend.internet_gateways.values()
         if not any(one.vpc is not None and one.vpc.id == vpc_id for one in gateways):
-            raise ec2_error(
-                "Gateway.NotAttached", f"Network {vpc_id} is not attached to any internet gateway"
-            )
+            raise ec2_error("Gateway.NotAttached", f"Network {vpc_id} is not attached to any internet gateway")

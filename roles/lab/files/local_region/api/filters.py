@@ -79,9 +79,9 @@ def resource_matches(
     return True
 
 
-def page(items: Sequence[Any], max_results: int | None, token: str | None, key: Callable[[Any], str]) -> tuple[
-    list[Any], str | None
-]:
+def page(
+    items: Sequence[Any], max_results: int | None, token: str | None, key: Callable[[Any], str]
+) -> tuple[list[Any], str | None]:
     """Cut one page out of a list in stable order; the token is the key of the last item that was sent.
 
     Raises InvalidNextToken when the token is of no item.

@@ -114,9 +114,7 @@ class ImageActions(_Responses):
         owner = self.ec2_backend.account_id
         for image in self.ec2_backend.amis.values():
             if image.name == name and image.owner_id == owner:
-                raise ec2_error(
-                    "InvalidAMIName.Duplicate", f"AMI name {name} is already in use by AMI {image.id}"
-                )
+                raise ec2_error("InvalidAMIName.Duplicate", f"AMI name {name} is already in use by AMI {image.id}")
 
     @staticmethod
     def _available(image: Any) -> None:

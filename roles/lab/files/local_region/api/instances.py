@@ -129,7 +129,9 @@ class InstanceActions(InstanceResponse):
         for reservation in self.ec2_backend.reservations.values():
             shown = copy.copy(reservation)
             shown.instances = [
-                one for one in reservation.instances if (wanted is None or one.id in wanted)
+                one
+                for one in reservation.instances
+                if (wanted is None or one.id in wanted)
                 and resource_matches(one, self._tags(one.id), self._reservation_filters(reservation, filters), FILTERS)
             ]
             if shown.instances:
@@ -153,7 +155,8 @@ class InstanceActions(InstanceResponse):
         filters = self._filters_from_querystring()
         check_names(filters, STATUS_FILTERS)
         found = [
-            one for one in (self._instances(instance_ids) if instance_ids else self.lab.instances())
+            one
+            for one in (self._instances(instance_ids) if instance_ids else self.lab.instances())
             if (everything or one.state == "running")
             and resource_matches(one, self._tags(one.id), filters, STATUS_FILTERS)
         ]

@@ -241,7 +241,5 @@ def _cpu_options(wanted: Mapping[str, Any], instance_type: str) -> dict[str, int
     cores = int(wanted.get("CoreCount") or info["DefaultCores"])
     threads = int(wanted.get("ThreadsPerCore") or info.get("DefaultThreadsPerCore", 1))
     if cores not in info["ValidCores"] or threads not in info["ValidThreadsPerCore"]:
-        raise ec2_error(
-            "InvalidParameterValue", f"CPU options of {cores} cores with {threads} threads are not valid."
-        )
+        raise ec2_error("InvalidParameterValue", f"CPU options of {cores} cores with {threads} threads are not valid.")
     return {"CoreCount": cores, "ThreadsPerCore": threads}

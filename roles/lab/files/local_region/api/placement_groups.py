@@ -82,9 +82,7 @@ def find_group(state: RegionState, name: str | None, group_id: str | None) -> Pl
 
 def members(state: RegionState, group: PlacementGroup) -> list[Any]:
     """Return the instances of a group that are not terminated; one that is shutting down still counts."""
-    return [
-        one for one in state.instances() if one.placement_group_id == group.id and one.state != "terminated"
-    ]
+    return [one for one in state.instances() if one.placement_group_id == group.id and one.state != "terminated"]
 
 
 def check_new_group(parameters: Mapping[str, Any]) -> tuple[str, str, int | None, str | None]:

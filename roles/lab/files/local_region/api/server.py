@@ -214,5 +214,3 @@ def _action(environ: dict[str, Any]) -> str:
         environ["wsgi.input"] = io.BytesIO(body)
         return parse_qs(body.decode()).get("Action", [str(environ["REQUEST_METHOD"])])[0]
     return str(environ["REQUEST_METHOD"])
-
-

@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 LAB ?= inventory/lab
 
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
-export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
+export PATH := $(PATH):/usr/sbin:/sbin
 
 play = .venv/bin/ansible-playbook -i $(LAB)
 

@@ -38,7 +38,8 @@ pick_python() {
     # The newest Python that really starts: a shim on the PATH may stand for nothing.
     for name in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
         if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then
-            "$name" -c 'import sys; print(sys.executable)'
+            # The interpreter itself, also when an activated virtual environment comes first on the PATH.
+            "$name" -c 'import sys; print(getattr(sys, "_base_executable", sys.executable))'
             return 0
         fi
     done

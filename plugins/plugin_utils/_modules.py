@@ -248,6 +248,22 @@ def _port_answers(address: str, port: int, timeout_s: float = 1.0) -> bool:
         return probe.connect_ex((address, port)) == 0
 
 
+def progress_sayer(say: Callable[[str], None], every_s: float = 3.0) -> Callable[[Result], None]:
+    """A receiver of a probe's progress that tells a person of it, at most every few seconds."""
+    said_at_s = time.monotonic()
+
+    def receive(progress: Result) -> None:
+        nonlocal said_at_s
+        if time.monotonic() - said_at_s < every_s:
+            return
+        said_at_s = time.monotonic()
+        total, done = progress.get("handshakes_total") or 0, progress.get("handshakes_done") or 0
+        share = f"{100 * done // total} % ({done:,} of {total:,} handshakes)" if total else progress["stage"]
+        say(f"probing, {share}")
+
+    return receive
+
+
 def parse_look(text: str) -> tuple[Result | None, Result | None]:
     """Read a look at a running probe: its progress (or None) and its result (None while it runs).
 

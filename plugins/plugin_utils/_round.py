@@ -24,6 +24,7 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
     ControllerModules,
     Result,
     StepFailed,
+    progress_sayer,
 )
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._promotion import Promotion
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._recovery import recover
@@ -310,25 +311,11 @@ class Round:
                     "progress_path": f"/tmp/{self.labels.round_id}.json",  # noqa: S108 # on the instance
                 },
                 options.probe_timeout_s,
-                self._show_progress(),
+                progress_sayer(self.say),
                 self._sweep,
             )
         keys = ("endpoints", "handshakes", "duration_s", "method", "client_address")
         return {key: found[key] for key in keys if key in found}
-
-    def _show_progress(self) -> Callable[[Result], None]:
-        shown_at = [time.monotonic()]
-
-        def show(progress: Result) -> None:
-            if time.monotonic() - shown_at[0] < 3.0:
-                return
-            shown_at[0] = time.monotonic()
-            total = progress.get("handshakes_total") or 0
-            done = progress.get("handshakes_done") or 0
-            share = f"{100 * done // total} %" if total else progress["stage"]
-            self.say(f"probing, {share} ({done:,} of {total:,} handshakes)")
-
-        return show
 
     # -- endings -------------------------------------------------------------------------------------
 

@@ -188,7 +188,7 @@ def shown(off_us: Sequence[float]) -> str:
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines.insert(1, "| " + " | ".join("---" for _ in rows[0]) + " |")
+    lines.insert(1, "| " + " | ".join("---" for _dummy in rows[0]) + " |")
     return "\n".join(lines)
 
 
@@ -210,7 +210,7 @@ def run(samples: int, repeats: int) -> None:
         load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
         print(f"Load averages before: {load}. {line.calibration}\n")
         for racks in ([0], [RACKS - 1], [0, 2, 4, 6], list(range(RACKS))):
-            for _ in range(repeats):
+            for _dummy in range(repeats):
                 readings = bench.run(racks)
                 rate = sum(one.handshakes / one.duration_s for one in readings.values())
                 rates.setdefault(len(racks), []).append(rate)

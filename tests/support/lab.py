@@ -27,13 +27,17 @@ INDEXES = range(6, 16)
 def free_index() -> Iterator[int]:
     """A lab index that no other test holds, for as long as the context lasts."""
     for index in INDEXES:
-        with open(f"/tmp/lowlatency-lab-test-{index}.lock", "w", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
+        lock = os.open(f"/tmp/lowlatency-lab-test-{index}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        try:
             yield index
-            return
+        finally:
+            os.close(lock)
+        return
     raise RuntimeError(f"all labs {INDEXES} are in use by other tests")
 
 

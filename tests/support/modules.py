@@ -42,6 +42,7 @@ def run_module(
     given = {name: value for name, value in args.items() if value is not None}
     given |= {"_ansible_check_mode": check, "_ansible_diff": diff}
     output = io.StringIO()
+    code: object = None
     with patch_module_args(given), contextlib.redirect_stdout(output):
         try:
             main()

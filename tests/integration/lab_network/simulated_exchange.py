@@ -116,7 +116,7 @@ class SimulatedExchange:
 
     def wire_median_us(self, namespace: str, address: str, count: int = 60) -> float:
         """Return the wire median of handshakes from a namespace to an address; fails when half get no answer."""
-        taken = inside(namespace, lambda: [wire_us(address, 443) for _ in range(count)])
+        taken = inside(namespace, lambda: [wire_us(address, 443) for _dummy in range(count)])
         answered = [one for one in taken if one is not None]
         assert len(answered) > count // 2
         return float(statistics.median(answered))

@@ -24,7 +24,7 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[3] / "roles/lab/files"
 
 
 def test_every_address_that_is_not_dead_answers(exchange: SimulatedExchange) -> None:
-    namespace, _ = exchange.instance(0, exchange.topology.good_racks()[0])
+    namespace, _dummy = exchange.instance(0, exchange.topology.good_racks()[0])
     for endpoint in exchange.topology.endpoints:
         for address in endpoint.addresses:
             answered = inside(namespace, lambda called=address: wire_us(called, 443)) is not None
@@ -94,12 +94,12 @@ def test_a_program_without_its_namespace_says_so() -> None:
 
 
 def test_dns_answers_with_all_addresses_in_turning_order(exchange: SimulatedExchange) -> None:
-    namespace, _ = exchange.instance(4, None)
+    namespace, _dummy = exchange.instance(4, None)
     for endpoint in exchange.topology.endpoints:
-        orders = [inside(namespace, lambda host=endpoint.host: ask_dns(exchange.resolver, host)) for _ in range(8)]
-        assert {code for code, _ in orders} == {0}
-        assert all(sorted(found) == sorted(endpoint.addresses) for _, found in orders)
-        assert {found[0] for _, found in orders} == set(endpoint.addresses)
+        orders = [inside(namespace, lambda host=endpoint.host: ask_dns(exchange.resolver, host)) for _dummy in range(8)]
+        assert {code for code, _dummy in orders} == {0}
+        assert all(sorted(found) == sorted(endpoint.addresses) for _dummy, found in orders)
+        assert {found[0] for _dummy, found in orders} == set(endpoint.addresses)
 
 
 @pytest.mark.parametrize(
@@ -107,22 +107,22 @@ def test_dns_answers_with_all_addresses_in_turning_order(exchange: SimulatedExch
     [("fapi-mm.binance.com", 28, 0), ("example.com", 1, 3), ("no.fapi-mm.binance.com", 1, 3)],
 )
 def test_dns_denies_everything_else(exchange: SimulatedExchange, host: str, kind: int, code: int) -> None:
-    namespace, _ = exchange.instance(4, None)
+    namespace, _dummy = exchange.instance(4, None)
     assert inside(namespace, lambda: ask_dns(exchange.resolver, host, kind)) == (code, [])
 
 
 def test_dns_answers_over_tcp(exchange: SimulatedExchange) -> None:
-    namespace, _ = exchange.instance(4, None)
+    namespace, _dummy = exchange.instance(4, None)
     host = exchange.topology.endpoints[0].host
     code, found = inside(namespace, lambda: ask_dns(exchange.resolver, host, over_tcp=True))
     assert (code, len(found)) == (0, 8)
 
 
 def test_a_hidden_pool_shows_itself_in_seven_answers(hidden_pool: SimulatedExchange) -> None:
-    namespace, _ = hidden_pool.instance(0, hidden_pool.topology.racks[0])
+    namespace, _dummy = hidden_pool.instance(0, hidden_pool.topology.racks[0])
     endpoint = hidden_pool.topology.endpoints[1]
     seen: set[str] = set()
-    for _ in range(7):
+    for _dummy in range(7):
         code, found = inside(namespace, lambda: ask_dns(hidden_pool.resolver, endpoint.host))
         assert (code, len(found)) == (0, 8)
         seen |= set(found)

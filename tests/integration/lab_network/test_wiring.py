@@ -90,7 +90,7 @@ def test_an_instance_calls_from_its_private_address(instances: LabNetwork) -> No
     instances.set_public_addresses(NAMESPACES[1], [ELASTIC])
     with closing(serve_once(NAMESPACES[1])) as server:
         for address in (OTHER, ELASTIC):
-            caller, _ = inside(NAMESPACES[0], lambda called=address: who_calls(server, called))
+            caller, _dummy = inside(NAMESPACES[0], lambda called=address: who_calls(server, called))
             assert caller == ONE
 
 

@@ -132,8 +132,8 @@ class Controller:
         return Outcome(
             text=done.stdout + done.stderr,
             changed=[name for name, result in results if result.get("changed")],
-            messages=[result["msg"] for _, result in results if "msg" in result and not result.get("failed")],
-            errors=[result["msg"] for _, result in results if result.get("failed")],
+            messages=[result["msg"] for _dummy, result in results if "msg" in result and not result.get("failed")],
+            errors=[result["msg"] for _dummy, result in results if result.get("failed")],
         )
 
     def lookup(self, *, fails: bool = False, **variables: t.Any) -> Outcome:

@@ -180,7 +180,7 @@ def _rack_bests_us(source: random.Random) -> list[float]:
     count = RACK_COUNT - GOOD_RACK_COUNT
     start_us = _between(source, _ORDINARY_FIRST_US)
     spare_us = _ORDINARY_LAST_US - start_us - (count - 1) * RACK_GAP_US
-    steps = sorted(source.random() for _ in range(count - 1))
+    steps = sorted(source.random() for _dummy in range(count - 1))
     extra_us = [0.0, *(step * spare_us for step in steps)]
     bests_us += [start_us + number * RACK_GAP_US + extra for number, extra in enumerate(extra_us)]
     return bests_us

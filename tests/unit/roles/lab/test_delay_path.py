@@ -19,7 +19,7 @@ SECOND_NS = 1_000_000_000
 
 def test_without_a_calibration_nothing_is_taken_off() -> None:
     path = PathTime()
-    for _ in range(100):
+    for _dummy in range(100):
         path.note(0, 20_000)
     assert path.due(SECOND_NS, 80_000)[0] == SECOND_NS + 80_000
 
@@ -49,9 +49,9 @@ def test_the_path_stays_near_what_was_measured(writes: list[tuple[int, int]]) ->
 def test_a_lone_syn_meets_a_cold_path_and_one_among_many_a_warm_one() -> None:
     path = PathTime()
     path.correct(1.0, QUIET_NS)
-    _, alone = path.due(SECOND_NS, 380_000)
-    _, right_behind = path.due(SECOND_NS + 1_000, 380_000)
-    _, before_both = path.due(SECOND_NS + 2_000, 80_000)
+    _dummy, alone = path.due(SECOND_NS, 380_000)
+    _dummy, right_behind = path.due(SECOND_NS + 1_000, 380_000)
+    _dummy, before_both = path.due(SECOND_NS + 2_000, 80_000)
     assert (alone, right_behind, before_both) == (CLASSES - 1, 0, 0)
 
 

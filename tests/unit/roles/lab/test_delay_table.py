@@ -65,5 +65,5 @@ def test_a_reference_flow_has_one_delay_and_no_jitter() -> None:
 def test_every_jitter_is_met_as_often_as_any_other(jitter_us: list[float], laps: int) -> None:
     delays = table(jitter_us)
     delays.place(INSTANCE, "rack-00")
-    met = [planned_us(delays, INSTANCE, NEAR) for _ in range(laps * len(jitter_us))]
+    met = [planned_us(delays, INSTANCE, NEAR) for _dummy in range(laps * len(jitter_us))]
     assert sorted(us - 80.0 for us in met if us is not None) == sorted(jitter_us * laps)

@@ -36,7 +36,7 @@ def addresses_in(answer: bytes) -> list[str]:
 def test_seven_answers_show_each_of_56_addresses_once() -> None:
     pool = responder()
     seen = []
-    for _ in range(7):
+    for _dummy in range(7):
         answer = pool.answer(query(HOST))
         assert answer is not None
         assert len(addresses_in(answer)) == 8
@@ -47,7 +47,7 @@ def test_seven_answers_show_each_of_56_addresses_once() -> None:
 def test_an_answer_is_that_to_its_question() -> None:
     answer = responder().answer(query(HOST))
     assert answer is not None
-    number, flags, questions, answers, *_ = struct.unpack_from("!HHHHHH", answer)
+    number, flags, questions, answers, *_dummy = struct.unpack_from("!HHHHHH", answer)
     assert (number, flags & 0x800F, questions, answers) == (4711, 0x8000, 1, 8)
     assert answer[12:].startswith(query(HOST)[12:])
 

@@ -50,7 +50,7 @@ def credential_scope(authorization: str) -> tuple[str, str, str]:
 
     A request without a signature is taken as S3's, as moto does. Any access key goes, of any length.
     """
-    _, _, credential = authorization.partition("Credential=")
+    _dummy, _dummy, credential = authorization.partition("Credential=")
     parts = credential.split(",")[0].split("/")
     if len(parts) < 5:
         return "s3", "", ""

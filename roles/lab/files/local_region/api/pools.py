@@ -38,7 +38,7 @@ class AddressPool:
     def take(self) -> str:
         """Return the next free address. Raises PoolExhausted."""
         taken = set(self._in_use())
-        for _ in range(self._first, self._size):
+        for _dummy in range(self._first, self._size):
             address = str(self.cidr[1 + self._next])
             self._next = self._next + 1 if self._next + 1 < self._size else self._first
             if address not in taken:

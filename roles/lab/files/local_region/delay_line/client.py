@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from local_region.network.child import ChildError, NamespaceChild
+from local_region.network.child import ChildError, NamespaceChild, NamespacePart
 from local_region.network.layout import RELEASE_TUN, SYN_TAP, LabNetwork
 from local_region.topology import HIGHEST_US, Topology
 
@@ -54,12 +54,12 @@ def judge(seen: Sequence[tuple[float, float, float]]) -> Calibration:
     ratio = statistics.median(added_us / write_us for added_us, write_us in quiet.values())
     return Calibration(
         round(min(max(ratio, _LEAST_RATIO), _MOST_RATIO), 3),
-        {us: round(added_us, 1) for us, (added_us, _) in quiet.items()},
-        {us: round(write_us, 1) for us, (_, write_us) in quiet.items()},
+        {us: round(added_us, 1) for us, (added_us, _dummy) in quiet.items()},
+        {us: round(write_us, 1) for us, (_dummy, write_us) in quiet.items()},
     )
 
 
-class DelayLine:
+class DelayLine(NamespacePart):
     """The process that gives each handshake the round-trip time of its rack.
 
     It holds back SYNs only, each by the truth from the instance's rack to the address plus a jitter, less what the
@@ -100,15 +100,6 @@ class DelayLine:
         )
         self.calibration: Calibration | None = None
 
-    @property
-    def pid(self) -> int | None:
-        """The process id while it was started and not stopped."""
-        return self._child.pid
-
-    @property
-    def running(self) -> bool:
-        return self._child.running
-
     def start(self) -> int | None:
         """Start and calibrate, return the process id. The network and the listener must be up. Takes about 1 s."""
         if not self._child.running:
@@ -143,7 +134,7 @@ class DelayLine:
             self._added_us(flow, _REFERENCE_DELAYS_US[0], _WARM_UP_HANDSHAKES)
             seen = [
                 (us, *self._added_us(flow, us, _REFERENCE_HANDSHAKES))
-                for _ in range(_REFERENCE_PASSES)
+                for _dummy in range(_REFERENCE_PASSES)
                 for us in _REFERENCE_DELAYS_US
             ]
         finally:

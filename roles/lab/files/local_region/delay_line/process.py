@@ -124,7 +124,7 @@ class Loop:
         heap = self._heap
         if not heap or heap[0][0] > time.time_ns():
             return False
-        _, _, arrival_ns, planned_ns, quiet_class, packet = heapq.heappop(heap)
+        _dummy, _dummy, arrival_ns, planned_ns, quiet_class, packet = heapq.heappop(heap)
         released_ns = time.time_ns()
         with contextlib.suppress(BlockingIOError):  # a full queue drops, as a network does
             os.write(self._tun, packet)
@@ -144,7 +144,7 @@ class Loop:
             self._look_for_requests()
         if not is_syn(packet):
             return True
-        source, destination, _ = flow_of(packet)
+        source, destination, _dummy = flow_of(packet)
         planned_ns = self._table.planned_ns(source, destination)
         if planned_ns is None:
             return True

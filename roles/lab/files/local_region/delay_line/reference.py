@@ -51,7 +51,7 @@ def main() -> None:
     for line in sys.stdin:
         request: dict[str, Any] = json.loads(line)
         found: list[int] = []
-        for _ in range(request["count"]):
+        for _dummy in range(request["count"]):
             taken = wire_us(request["address"], request["port"])
             if taken is not None:
                 found.append(taken)

@@ -52,7 +52,7 @@ class PacketRing:
         ring, at = self._ring, self._at
         if not _STATUS.unpack_from(ring, at)[0] & _STATUS_USER:
             return None
-        status, _, captured, link, network, second, nanosecond = _HEADER.unpack_from(ring, at)
+        status, _dummy, captured, link, network, second, nanosecond = _HEADER.unpack_from(ring, at)
         packet = bytearray(ring[at + network : at + link + captured])
         ring[at : at + 4] = _TO_KERNEL
         self._at = (at + _FRAME_BYTES) % (_FRAME_BYTES * _FRAMES)

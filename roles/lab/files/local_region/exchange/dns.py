@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from local_region.exchange.pool import PoolResponder
-from local_region.network.child import ChildError, NamespaceChild, enter_namespace, input_ended, say
+from local_region.network.child import ChildError, NamespaceChild, NamespacePart, enter_namespace, input_ended, say
 from local_region.topology import Topology, seeded
 
 ANSWER_ADDRESSES = 8
@@ -32,7 +32,7 @@ POOL_ADDRESS = ("127.0.0.1", 5353)
 _START_TIMEOUT_S = 5.0
 
 
-class Dns:
+class Dns(NamespacePart):
     """The resolver of one lab, on the VPC's base address plus two."""
 
     def __init__(self, topology: Topology, state_dir: str) -> None:
@@ -48,23 +48,6 @@ class Dns:
                 "seed": topology.seed,
             },
         )
-
-    @property
-    def pid(self) -> int | None:
-        return self._child.pid
-
-    @property
-    def running(self) -> bool:
-        return self._child.running
-
-    def start(self) -> int | None:
-        """Start to answer, return the process id. Repeating it does nothing. Raises ChildError."""
-        self._child.start()
-        return self._child.pid
-
-    def stop(self) -> None:
-        """Stop answering and remove the hosts file; nothing to do when it was not started."""
-        self._child.stop()
 
 
 def dnsmasq_arguments(address: str, hosts_path: str, pool_hosts: Sequence[str]) -> list[str]:
@@ -117,7 +100,7 @@ def serve(responder: PoolResponder, server: subprocess.Popen[bytes]) -> None:
         words = server.stderr.fileno() if server.stderr else -1
         waiting.register(words, selectors.EVENT_READ)
         while True:
-            ready = [key.fileobj for key, _ in waiting.select()]
+            ready = [key.fileobj for key, _dummy in waiting.select()]
             if pool in ready:
                 query, client = pool.recvfrom(4096)
                 answer = responder.answer(query)

@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 from local_region.network.addressing import LabAddressing
-from local_region.network.child import NamespaceChild, enter_namespace, input_ended, say
+from local_region.network.child import NamespaceChild, NamespacePart, enter_namespace, input_ended, say
 
 BACKLOG = 65535
 # How long the kernel waits for the first byte of a client whose handshake it has answered, before it hands the
@@ -26,30 +26,13 @@ DEFER_ACCEPT_S = 5
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Listener:
+class Listener(NamespacePart):
     """The exchange of one lab."""
 
     def __init__(self, addressing: LabAddressing, port: int = 443) -> None:
         self._child = NamespaceChild(
             "local_region.exchange.listener", {"namespace": addressing.exchange_namespace, "port": port}
         )
-
-    @property
-    def pid(self) -> int | None:
-        return self._child.pid
-
-    @property
-    def running(self) -> bool:
-        return self._child.running
-
-    def start(self) -> int | None:
-        """Start to listen, return the process id. Repeating it does nothing. Raises ChildError."""
-        self._child.start()
-        return self._child.pid
-
-    def stop(self) -> None:
-        """Stop listening; nothing to do when it was not started."""
-        self._child.stop()
 
 
 def listen(port: int) -> socket.socket:
@@ -73,7 +56,7 @@ def hang_up_on_all(listener: socket.socket) -> None:
     """Accept and reset every client that waits."""
     while True:
         try:
-            client, _ = listener.accept()
+            client, _dummy = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return
         client.close()
@@ -88,7 +71,7 @@ def main() -> None:
         waiting.register(sys.stdin, selectors.EVENT_READ)
         say(ready=True)
         while True:
-            ready = [key.fileobj for key, _ in waiting.select()]
+            ready = [key.fileobj for key, _dummy in waiting.select()]
             if listener in ready:
                 hang_up_on_all(listener)
             if sys.stdin in ready and input_ended():

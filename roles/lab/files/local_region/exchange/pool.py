@@ -39,7 +39,7 @@ class PoolResponder:
         """Return the answer to one query message, or None for what is not a query with one question."""
         if len(query) < _HEADER.size:
             return None
-        number, flags, questions, *_ = _HEADER.unpack_from(query)
+        number, flags, questions, *_dummy = _HEADER.unpack_from(query)
         if flags & 0x8000 or questions != 1:
             return None
         parsed = _parse_name(query, _HEADER.size)

@@ -148,3 +148,27 @@ class NamespaceChild:
                 stronger()
         if process.stdout:
             process.stdout.close()
+
+
+class NamespacePart:
+    """A part of the lab that is one process in a namespace; what inherits says which in `_child`."""
+
+    _child: NamespaceChild
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it was started and not stopped."""
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        return self._child.running
+
+    def start(self) -> int | None:
+        """Start, return the process id. Repeating it does nothing. Raises ChildError."""
+        self._child.start()
+        return self._child.pid
+
+    def stop(self) -> None:
+        """Stop; nothing to do when it was not started."""
+        self._child.stop()

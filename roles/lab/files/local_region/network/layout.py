@@ -314,7 +314,7 @@ def _processes_in(namespace: str) -> list[int]:
 
 def _end_processes_in(namespace: str) -> None:
     """Kill what still runs in a namespace: the lab that owned it is going or is gone. Bounded, for what respawns."""
-    for _ in range(5):
+    for _dummy in range(5):
         pids = _processes_in(namespace)
         if not pids:
             return

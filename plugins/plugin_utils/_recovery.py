@@ -38,6 +38,7 @@ def retire(round_: Round) -> None:
     retiring = round_.store.read().retiring
     for old in retiring:
         round_.terminate(old["instance_id"], force=True)
+        round_.forget_host_key(old)
         if old.get("placement_group"):
             round_.memory.pending_groups.append(old["placement_group"])
     if retiring:

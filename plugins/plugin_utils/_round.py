@@ -277,6 +277,11 @@ class Round:
         """Where the candidate's host key is kept: a file of its own, so that no address is mistaken."""
         return os.path.join(self.options.reports_dir, "known_hosts", candidate["instance_id"])
 
+    def forget_host_key(self, candidate: Mapping[str, t.Any]) -> None:
+        """Remove the host key of an instance that ends."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.known_hosts(candidate))
+
     def _address(self, candidate: Result) -> str:
         if self.options.connect == "eip":
             self._elastic_ip("present", candidate["instance_id"])
@@ -323,8 +328,7 @@ class Round:
         """Ask the candidate to terminate; its group goes on the pending list of later sweeps."""
         if candidate is None:
             return
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.known_hosts(candidate))
+        self.forget_host_key(candidate)
         self.memory.pending_groups.append(self.group)
         try:
             self.terminate(candidate["instance_id"], force=True)

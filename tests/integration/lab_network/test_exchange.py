@@ -156,7 +156,9 @@ def test_every_program_ends_with_the_process_that_started_it(tmp_path: Path, how
     exchange = SimulatedExchange(tmp_path, index=INDEX + 2)
     paths = [str(PACKAGE_ROOT), str(Path(__file__).parent)]
     script = OWNER.format(paths=paths, directory=str(tmp_path), index=INDEX + 2)
-    owner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    # Whoever runs the tests may ignore a closed terminal; the owner must not.
+    command = ["env", "--default-signal=HUP", sys.executable, "-c", script]
+    owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "up\n"

@@ -53,9 +53,9 @@ def _gone(pid: int) -> bool:
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGHUP])
 def test_the_worker_and_its_module_end_with_the_controller(sign: signal.Signals) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    controller = subprocess.Popen(
-        [sys.executable, "-c", CONTROLLER], stdout=subprocess.PIPE, text=True, env=environment
-    )
+    # Whoever runs the tests may ignore a closed terminal; the controller must not.
+    command = ["env", "--default-signal=HUP", sys.executable, "-c", CONTROLLER]
+    controller = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert controller.stdout is not None
     pids = [int(word) for word in controller.stdout.readline().split()]
     assert len(pids) == 2

@@ -221,3 +221,13 @@ def test_groups_follow_the_role_as_the_plugin_has_them(role: str, groups: list[s
     # Conditions of Jinja that are Python too.
     expected = {name for name, when in plugin["groups"].items() if eval(when, {"ec2_tags": {"lowlatency:role": role}})}
     assert set(groups) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "groups"), [("true", ["anchor", "champion", "survivors"]), ("false", ["anchor", "survivors"])]
+)
+def test_an_anchor_can_be_the_champion_too(said: str, groups: list[str]) -> None:
+    tags = {"lowlatency:role": "anchor", "lowlatency:champion": said}
+    assert sorted(region.group_names(tags)) == sorted(["aws_ec2", *groups])
+    plugin = yaml.safe_load((INVENTORY / "aws" / "region.aws_ec2.yml").read_text("utf-8"))
+    assert {name for name, when in plugin["groups"].items() if eval(when, {"ec2_tags": tags})} == set(groups)

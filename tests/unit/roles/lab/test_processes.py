@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -66,6 +67,11 @@ def test_processes_of_a_namespace_are_found() -> None:
 
 def test_processes_are_found_by_an_argument() -> None:
     with subprocess.Popen(["sleep", "60", "60.0125"]) as process:
-        assert [found.pid for found in with_argument("60.0125")] == [process.pid]
+        # The kernel lets Popen return a moment before it shows the new program's arguments.
+        for _look in range(500):
+            if found := [each.pid for each in with_argument("60.0125")]:
+                break
+            time.sleep(0.01)
+        assert found == [process.pid]
         assert with_argument("60.012") == []
         process.kill()

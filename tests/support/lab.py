@@ -19,19 +19,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Lab 0 is the user's own; tests take a free one of these, so that they can run side by side.
-INDEXES = range(6, 16)
+#: Lab 0 is the user's own; tests take a free one of these, so that they can run side by side. The tests of the
+#: lab's parts have indexes of their own, which another run of them waits for.
+INDEXES = range(6, 12)
+
+
+def _lock(index: int, operation: int) -> int:
+    """The lock of a lab index, as a descriptor. Raises BlockingIOError when it is held and not to be waited for."""
+    lock = os.open(f"/tmp/lowlatency-lab-test-{index}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, operation)
+    except BlockingIOError:
+        os.close(lock)
+        raise
+    return lock
 
 
 @contextmanager
 def free_index() -> Iterator[int]:
     """A lab index that no other test holds, for as long as the context lasts."""
     for index in INDEXES:
-        lock = os.open(f"/tmp/lowlatency-lab-test-{index}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = _lock(index, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(lock)
             continue
         try:
             yield index
@@ -39,6 +49,17 @@ def free_index() -> Iterator[int]:
             os.close(lock)
         return
     raise RuntimeError(f"all labs {INDEXES} are in use by other tests")
+
+
+@contextmanager
+def reserved(*indexes: int) -> Iterator[None]:
+    """Hold these lab indexes; another run of the same tests is waited for."""
+    locks = [_lock(index, fcntl.LOCK_EX) for index in sorted(indexes)]
+    try:
+        yield
+    finally:
+        for lock in locks:
+            os.close(lock)
 
 
 @dataclass

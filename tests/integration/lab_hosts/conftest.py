@@ -9,7 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_under_test import Instance, LabUnderTest
+from lab_under_test import INDEX, Instance, LabUnderTest
+from support.lab import reserved
+
+
+@pytest.fixture(scope="package", autouse=True)
+def index_of_our_own() -> Iterator[None]:
+    """Another run of these tests, beside this one, has its turn later."""
+    with reserved(INDEX):
+        yield
 
 
 @pytest.fixture(scope="module")

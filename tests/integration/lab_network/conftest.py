@@ -12,6 +12,14 @@ from pathlib import Path
 import pytest
 from local_region.network.layout import LabNetwork
 from simulated_exchange import INDEX, SimulatedExchange
+from support.lab import reserved
+
+
+@pytest.fixture(scope="package", autouse=True)
+def index_of_our_own() -> Iterator[None]:
+    """Another run of these tests, beside this one, has its turn later."""
+    with reserved(INDEX, INDEX + 1, INDEX + 2):
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -36,6 +36,7 @@ Result = dict[str, t.Any]
 
 # An attribute that was just set may be read back old: EC2 is eventually consistent.
 READ_BACK_S = 15.0
+WRONG_STATE = "IncorrectInstanceState"
 NOT_PERMITTED = "OperationNotPermitted"
 PROTECTIONS = ("termination_protection", "stop_protection")
 
@@ -263,10 +264,19 @@ def _terminate_one(client: Client, candidate: Candidate, force: bool) -> str:
             raise
         if not force:
             raise _protected(candidate) from error
-        for name in PROTECTIONS:
-            set_attribute(client, instance_id, name, False)
+        _unprotect(client, instance_id)
         answer = calls.terminate_instances(client, [instance_id])
     return answer[0]["CurrentState"]["Name"]
+
+
+def _unprotect(client: Client, instance_id: str) -> None:
+    try:
+        for name in PROTECTIONS:
+            set_attribute(client, instance_id, name, False)
+    except Ec2Error as error:
+        # Another slot was quicker to end it: what is shutting down has no protection left to take off.
+        if error.code != WRONG_STATE:
+            raise
 
 
 def _await_end(client: Client, found: list[Candidate], options: Options) -> list[Candidate]:

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import State
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
 
 if t.TYPE_CHECKING:
     from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
@@ -36,14 +37,24 @@ def recover(round_: Round) -> None:
 def retire(round_: Round) -> None:
     """End the champions that were replaced. They stay in the document until EC2 was asked to end them."""
     retiring = round_.store.read().retiring
-    for old in retiring:
-        round_.terminate(old["instance_id"], force=True)
-        round_.forget_host_key(old)
-        if old.get("placement_group"):
-            round_.memory.pending_groups.append(old["placement_group"])
-    if retiring:
-        done = [old["instance_id"] for old in retiring]
+    done = [old["instance_id"] for old in retiring if _ended(round_, old)]
+    if done:
         round_.store.update(lambda state: _without_retiring(state, done), guard=round_.guard.check)
+
+
+def _ended(round_: Round, old: Mapping[str, t.Any]) -> bool:
+    """Ask for the end of a replaced champion; one that could not be asked for stays in the document."""
+    try:
+        round_.terminate(old["instance_id"], force=True)
+    except StepFailed as error:
+        if error.hopeless:
+            raise
+        round_.say(f"the replaced champion {old['instance_id']} is not terminated yet: {error.code}")
+        return False
+    round_.forget_host_key(old)
+    if old.get("placement_group"):
+        round_.memory.pending_groups.append(old["placement_group"])
+    return True
 
 
 def without(gone: Iterable[str]) -> Callable[[State], State]:

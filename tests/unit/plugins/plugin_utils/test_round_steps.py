@@ -284,3 +284,15 @@ def test_a_replaced_champion_that_is_an_anchor_is_kept_and_demoted(tmp_path: Pat
         "tags": {"lowlatency:champion": "false"},
     }
     assert FileChampionStore(tmp_path / "champion_state.json").read().survivors() == {"i-0", "i-1"}
+
+
+def test_a_replaced_champion_that_cannot_be_ended_now_is_ended_by_a_later_run(tmp_path: Path) -> None:
+    stage = Stage(fail_at="terminate", code="RequestLimitExceeded")
+    assert second_round(tmp_path, stage, 110.0)["verdict"]["kind"] == "champion"
+    state = FileChampionStore(tmp_path / "champion_state.json").read()
+    assert [each["instance_id"] for each in state.retiring] == ["i-0"]
+    later = Stage()
+    later.instance, later.probe = "i-2", rack_probe(300.0)
+    make_round(tmp_path, later).run()
+    assert later.steps.index("terminate") < later.steps.index("placement_group")
+    assert FileChampionStore(tmp_path / "champion_state.json").read().retiring == ()

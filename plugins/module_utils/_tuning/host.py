@@ -1,0 +1,124 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The machine that is tuned, as files and commands: the only place of this package with input and output.
+
+C(root) is / on a real machine. Tests give the folder of a recorded machine, and commands that answer what was recorded.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import subprocess
+import tempfile
+import typing as t
+
+from .model import KnobFailed
+
+_COMMAND_TIMEOUT_S = 300
+
+
+class Done(t.NamedTuple):
+    """A command that ended: its return code and what it printed."""
+
+    code: int
+    output: str
+    errors: str
+
+
+Runner = t.Callable[[t.Sequence[str]], Done]
+
+
+def run_here(command: t.Sequence[str]) -> Done:
+    """Run a command on this machine. A missing program is code 127, as a shell has it."""
+    try:
+        done = subprocess.run(
+            list(command),
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        )
+    except FileNotFoundError:
+        return Done(127, "", f"{command[0]} is not installed")
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+class Host:
+    """Files below a root, and commands. Paths are given as on the machine, such as /proc/cmdline."""
+
+    def __init__(self, root: str = "/", run: Runner = run_here) -> None:
+        self.root = root
+        self.run = run
+
+    def path(self, path: str) -> str:
+        """Where a path of the machine is for us."""
+        return path if self.root == "/" else os.path.join(self.root, path.lstrip("/"))
+
+    def read(self, path: str) -> str | None:
+        """The text of a file without its last line end; none when it is not there or cannot be read (EINVAL, EIO)."""
+        try:
+            with open(self.path(path), encoding="utf-8", errors="replace") as file:
+                return file.read().rstrip("\n")
+        except OSError:
+            return None
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(self.path(path))
+
+    def glob(self, pattern: str) -> list[str]:
+        """The paths, as on the machine, that a pattern matches, in order."""
+        found = glob.glob(self.path(pattern))
+        return sorted(found if self.root == "/" else ["/" + os.path.relpath(each, self.root) for each in found])
+
+    def link(self, path: str) -> str | None:
+        """What a symbolic link says, as it is; none when there is no such link."""
+        try:
+            return os.readlink(self.path(path))
+        except OSError:
+            return None
+
+    def poke(self, path: str, text: str) -> None:
+        """Write to a file of /proc or /sys. Raises KnobFailed with the kernel's reason."""
+        try:
+            with open(self.path(path), "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise KnobFailed(f"{path}: {error.strerror} for {text!r}") from error
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> bool:
+        """Make an ordinary file hold exactly this text, at once or not at all. Tells whether it changed."""
+        if self.read(path) == text.rstrip("\n") and self.exists(path):
+            return False
+        real = self.path(path)
+        os.makedirs(os.path.dirname(real), mode=0o755, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(real), prefix=".lowlatency-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, mode)
+            os.replace(temporary, real)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return True
+
+    def remove(self, path: str) -> bool:
+        """Remove a file. Tells whether it was there."""
+        try:
+            os.unlink(self.path(path))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def check(self, *command: str) -> str:
+        """What a command prints. Raises KnobFailed when it ends with another code than 0."""
+        done = self.run(command)
+        if done.code != 0:
+            raise KnobFailed(f"{' '.join(command)}: {(done.errors or done.output).strip() or done.code}")
+        return done.output

@@ -8,10 +8,10 @@ C(root) is / on a real machine. Tests give the folder of a recorded machine, and
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import subprocess
-import tempfile
 import typing as t
 
 from .model import KnobFailed
@@ -47,12 +47,66 @@ def run_here(command: t.Sequence[str]) -> Done:
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+def _temporary(real: str) -> str:
+    """The file beside a file that is to replace it. No daemon that reads drop-ins takes one that ends so."""
+    folder, name = os.path.split(real)
+    return os.path.join(folder, f".{name}.lowlatency-new")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+def _sync_folder(folder: str) -> None:
+    """Make a change of names in a folder last through a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class Host:
-    """Files below a root, and commands. Paths are given as on the machine, such as /proc/cmdline."""
+    """Files below a root, and commands. Paths are given as on the machine, such as /proc/cmdline.
+
+    changes counts the changes of files that were made through this object.
+    """
 
     def __init__(self, root: str = "/", run: Runner = run_here) -> None:
         self.root = root
-        self.run = run
+        self.changes = 0
+        self._run = run
+        self._texts: dict[str, str | None] | None = None
+        self._answers: dict[tuple[str, ...], Done] = {}
+
+    @contextlib.contextmanager
+    def remembering(self) -> t.Iterator[None]:
+        """Within this block each file is read, and each command run, once, and a second time answered from memory.
+
+        For phases that only look: many knobs then share one look at grub.cfg or one ethtool. A change made here forgets
+        all. A command that changes something must not be run in such a block.
+        """
+        self._texts = {}
+        try:
+            yield
+        finally:
+            self._texts = None
+            self._answers = {}
+
+    def _changed(self) -> None:
+        self.changes += 1
+        if self._texts is not None:
+            self._texts = {}
+            self._answers = {}
+
+    def run(self, command: t.Sequence[str]) -> Done:
+        """Run a command, whatever its return code."""
+        if self._texts is None:
+            return self._run(command)
+        known = tuple(command)
+        if known not in self._answers:
+            self._answers[known] = self._run(command)
+        return self._answers[known]
 
     def path(self, path: str) -> str:
         """Where a path of the machine is for us."""
@@ -60,6 +114,13 @@ class Host:
 
     def read(self, path: str) -> str | None:
         """The text of a file without its last line end; none when it is not there or cannot be read (EINVAL, EIO)."""
+        if self._texts is None:
+            return self._read(path)
+        if path not in self._texts:
+            self._texts[path] = self._read(path)
+        return self._texts[path]
+
+    def _read(self, path: str) -> str | None:
         try:
             with open(self.path(path), encoding="utf-8", errors="replace") as file:
                 return file.read().rstrip("\n")
@@ -88,6 +149,7 @@ class Host:
                 file.write(text)
         except OSError as error:
             raise KnobFailed(f"{path}: {error.strerror} for {text!r}") from error
+        self._changed()
 
     def write(self, path: str, text: str, mode: int = 0o644) -> bool:
         """Make an ordinary file hold exactly this text, at once or not at all. Tells whether it changed."""
@@ -95,25 +157,41 @@ class Host:
             return False
         real = self.path(path)
         os.makedirs(os.path.dirname(real), mode=0o755, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(real), prefix=".lowlatency-")
+        # Always the same name: what a killed run left of it is taken up by the next write, or removed with the file.
+        temporary = _temporary(real)
         try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            with open(temporary, "w", encoding="utf-8", opener=_private) as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporary, mode)
             os.replace(temporary, real)
         except BaseException:
-            os.unlink(temporary)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
             raise
+        _sync_folder(os.path.dirname(real))
+        self._changed()
         return True
 
     def remove(self, path: str) -> bool:
         """Remove a file. Tells whether it was there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_temporary(self.path(path)))
         try:
             os.unlink(self.path(path))
         except FileNotFoundError:
             return False
+        self._changed()
+        return True
+
+    def remove_folder(self, path: str) -> bool:
+        """Remove a folder if it is there and empty. Tells whether it did."""
+        try:
+            os.rmdir(self.path(path))
+        except OSError:
+            return False
+        self._changed()
         return True
 
     def check(self, *command: str) -> str:

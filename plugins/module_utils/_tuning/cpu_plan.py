@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import typing as t
 
@@ -57,6 +58,32 @@ def plan_cpus(topology: Topology, housekeeping: int | None = None) -> CpuPlan:
     if not isolated:
         raise InvalidInput(f"housekeeping_cpus is {housekeeping}: in whole cores that is all {len(numbers)} vCPUs")
     return CpuPlan(tuple(sorted(kept)), tuple(sorted(isolated)))
+
+
+def replan(topology: Topology, housekeeping: int | None) -> tuple[CpuPlan, str]:
+    """The plan at a boot, where nobody can be asked: (plan, note).
+
+    A number of housekeeping vCPUs that was wished for another size and does not fit this one gives way to the table's,
+    and the note says so. Raises InvalidInput only for a machine without vCPUs.
+    """
+    try:
+        return plan_cpus(topology, housekeeping), ""
+    except InvalidInput as error:
+        if housekeeping is None:
+            raise
+        return plan_cpus(topology), f"{error}; the usual number is kept instead"
+
+
+def signature(topology: Topology) -> str:
+    """What a plan was made for, as text to compare: machines with the same one have the same plan."""
+    shape = ";".join(f"{cpu.number},{cpu.core},{cpu.node}" for cpu in sorted(topology.cpus, key=lambda cpu: cpu.number))
+    nodes = len({cpu.node for cpu in topology.cpus})
+    counts = (
+        _counted(len(topology.cpus), "vCPU"),
+        _counted(len(topology.cores), "core"),
+        _counted(nodes, "node"),
+    )
+    return f"{', '.join(counts)}, {hashlib.sha256(shape.encode()).hexdigest()[:12]}"
 
 
 def _by_preference(topology: Topology) -> list[int]:

@@ -17,6 +17,8 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.cpu_plan im
     housekeeping_count,
     mask,
     plan_cpus,
+    replan,
+    signature,
     unmask,
 )
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.facts import Cpu, Topology
@@ -143,6 +145,29 @@ def test_housekeeping_that_leaves_nothing_to_isolate_is_refused(machine: Topolog
 def test_a_machine_without_vcpus_is_refused() -> None:
     with pytest.raises(InvalidInput, match="no online vCPU"):
         plan_cpus(Topology(()))
+
+
+def test_a_wish_for_another_size_gives_way_at_boot() -> None:
+    plan, note = replan(topology(4), 8)
+    assert (plan.housekeeping, plan.isolated) == ((0,), (1, 2, 3))
+    assert "housekeeping_cpus is 8" in note
+    assert replan(topology(16), 8) == (plan_cpus(topology(16), 8), "")
+    assert replan(topology(2, 2), 3)[0].reason.startswith("2 physical cores")
+    with pytest.raises(InvalidInput):
+        replan(Topology(()), None)
+
+
+def test_signatures_tell_sizes_siblings_and_nodes_apart() -> None:
+    shapes = [topology(4), topology(8), topology(4, 2), topology(4, 2, adjacent=True), topology(4, 2, nodes=2)]
+    assert len({signature(shape) for shape in shapes}) == len(shapes)
+    assert signature(topology(4, 2, nodes=2)).startswith("8 vCPUs, 4 cores, 2 nodes, ")
+    assert signature(topology(1)).startswith("1 vCPU, 1 core, 1 node, ")
+
+
+@unhurried
+@given(machine=machines())
+def test_a_signature_does_not_hang_on_the_order_of_the_vcpus(machine: Topology) -> None:
+    assert signature(machine) == signature(Topology(machine.cpus[::-1]))
 
 
 def chosen(machine: Topology, data: st.DataObject) -> int | None:

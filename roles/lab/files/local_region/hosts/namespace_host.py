@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import select
 import shutil
 import signal
@@ -22,6 +21,7 @@ from typing import Protocol
 from local_region.hosts import image, instance_disk, linux
 from local_region.hosts.backend import HostSpec
 from local_region.hosts.boot_plan import BootPlan
+from local_region.hosts.own_threads import Host, HostError, HostsWithThreads
 
 _LOG = logging.getLogger("lab.hosts")
 _PACKAGE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -37,19 +37,12 @@ class InstanceNetwork(Protocol):
     def set_public_addresses(self, namespace: str, addresses: Sequence[str]) -> None: ...
 
 
-class HostError(RuntimeError):
-    """An instance did not come up; the message says where."""
-
-
-class _Host:
-    """One instance. Its thread does one thing after the other, in the order in which they were asked."""
+class _Host(Host):
+    """One instance, and the boot of it that runs."""
 
     def __init__(self, spec: HostSpec, folder: str, namespace: str) -> None:
-        self.spec = spec
-        self.folder = folder
+        super().__init__(spec, folder)
         self.namespace = namespace
-        self.public_addresses: tuple[str, ...] = (spec.public_ip,) if spec.public_ip else ()
-        self.wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self.running: _Boot | None = None
 
 
@@ -65,7 +58,7 @@ class _Boot:
         self.ended_by_us = False
 
 
-class NamespaceHosts:
+class NamespaceHosts(HostsWithThreads[_Host]):
     """A HostBackend (see local_region.hosts.backend) of real hosts.
 
     `hosts_dir` gets a tmpfs of its own with the instances' disks; `log_dir` a console log per instance.
@@ -85,18 +78,13 @@ class NamespaceHosts:
         launched: Callable[[HostSpec], None] = lambda _: None,
         gone: Callable[[HostSpec], None] = lambda _: None,
     ) -> None:
+        super().__init__(launched, gone)
         self._network = network
         self._hosts_dir = hosts_dir
         self._log_dir = log_dir
         self._resolver = resolver
         self._namespace_of = namespace_of
         self._boot_s = boot_s
-        self._launched = launched
-        self._gone = gone
-        self._hosts: dict[str, _Host] = {}
-        self._threads: list[threading.Thread] = []
-        self._callbacks: list[Callable[[str], None]] = []
-        self._lock = threading.Lock()
         self._image_lock = threading.Lock()
 
     def open(self) -> None:
@@ -108,87 +96,23 @@ class NamespaceHosts:
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Terminate every host, wait for them to be gone, and remove the tmpfs."""
-        with self._lock:
-            left = list(self._hosts)
-        for instance_id in left:
-            self.terminate(instance_id)
-        for thread in self._threads:
-            thread.join(timeout_s)
+        self.terminate_all(timeout_s)
         if os.path.ismount(self._hosts_dir):
             linux.unmount(self._hosts_dir)
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(self._hosts_dir)
 
-    # What the API asks (HostBackend)
-
-    def launch(self, spec: HostSpec) -> None:
-        host = _Host(spec, os.path.join(self._hosts_dir, spec.instance_id), self._namespace_of(spec.instance_id))
-        thread = threading.Thread(target=self._work, args=(host,), name=spec.instance_id, daemon=True)
-        with self._lock:
-            for other in self._hosts.values():
-                if spec.instance_id == other.spec.instance_id or spec.private_ip == other.spec.private_ip:
-                    # One network carries all VPCs of the lab, so two with the same addresses can't both have hosts.
-                    raise HostError(f"{other.spec.instance_id} exists and has {other.spec.private_ip}")
-            self._hosts[spec.instance_id] = host
-        try:
-            self._launched(spec)
-        except BaseException:
-            with self._lock:
-                del self._hosts[spec.instance_id]
-            raise
-        with self._lock:
-            self._threads = [old for old in self._threads if old.is_alive()] + [thread]
-            thread.start()
-        host.wanted.put(lambda: self._first_boot(host))
-
-    def terminate(self, instance_id: str) -> None:
-        with self._lock:
-            host = self._hosts.pop(instance_id, None)
-        if host is not None:
-            host.wanted.put(lambda: self._remove(host))
-            host.wanted.put(None)
-
-    def stop(self, instance_id: str) -> None:
-        self._ask(instance_id, self._end)
-
-    def start(self, instance_id: str) -> None:
-        self._ask(instance_id, self._boot)
-
-    def reboot(self, instance_id: str) -> None:
-        self._ask(instance_id, self._restart)
-
-    def set_public_addresses(self, instance_id: str, addresses: Sequence[str]) -> None:
-        wanted = tuple(addresses)
-        self._ask(instance_id, lambda host: self._address(host, wanted))
-
-    def booted(self, instance_id: str) -> bool:
-        with self._lock:
-            host = self._hosts.get(instance_id)
-        running = host.running if host else None
-        return running is not None and running.ready
-
-    def on_shutdown(self, callback: Callable[[str], None]) -> None:
-        self._callbacks.append(callback)
-
     # What a host's own thread does
 
-    def _ask(self, instance_id: str, action: Callable[[_Host], None]) -> None:
-        with self._lock:
-            host = self._hosts.get(instance_id)
-        if host is not None:
-            host.wanted.put(lambda: action(host))
+    def _new(self, spec: HostSpec) -> _Host:
+        return _Host(spec, os.path.join(self._hosts_dir, spec.instance_id), self._namespace_of(spec.instance_id))
 
-    def _work(self, host: _Host) -> None:
-        for action in iter(host.wanted.get, None):
-            try:
-                action()
-            except Exception:
-                # The API has answered long ago: as on EC2, a host that fails shows in its status checks and here.
-                _LOG.exception("%s: failed", host.spec.instance_id)
-
-    def _first_boot(self, host: _Host) -> None:
+    def _prepare(self, host: _Host) -> None:
         instance_disk.prepare(host.folder, host.spec)
-        self._boot(host)
+
+    def _ready(self, host: _Host) -> bool:
+        running = host.running
+        return running is not None and running.ready
 
     def _boot(self, host: _Host) -> None:
         if host.running is not None:
@@ -276,8 +200,7 @@ class NamespaceHosts:
         if mode == "reboot":
             self._boot(host)
             return
-        for callback in self._callbacks:
-            callback(host.spec.instance_id)
+        self._tell_shutdown(host)
 
     def _end(self, host: _Host) -> None:
         """End every process of the host and take it off the network; its disk stays."""
@@ -300,21 +223,15 @@ class NamespaceHosts:
             os.close(running.report)  # nobody watches it yet
         self._network.detach(host.namespace)
 
-    def _restart(self, host: _Host) -> None:
-        self._end(host)
-        self._boot(host)
-
-    def _address(self, host: _Host, addresses: tuple[str, ...]) -> None:
-        host.public_addresses = addresses
+    def _address(self, host: _Host) -> None:
         if host.running is not None:
-            self._network.set_public_addresses(host.namespace, addresses)
+            self._network.set_public_addresses(host.namespace, host.public_addresses)
 
     def _remove(self, host: _Host) -> None:
         self._end(host)
         self._network.detach(host.namespace)
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(host.folder)
-        self._gone(host.spec)
 
 
 def _byte_code_folder() -> dict[str, str]:

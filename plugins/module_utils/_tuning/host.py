@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import gzip
 import os
 import subprocess
 import typing as t
+import zlib
 
 from .model import KnobFailed
 
@@ -126,6 +128,21 @@ class Host:
                 return file.read().rstrip("\n")
         except OSError:
             return None
+
+    def read_gzip(self, path: str) -> str | None:
+        """The text of a compressed file, such as /proc/config.gz; none when it is not there or cannot be read."""
+        try:
+            with gzip.open(self.path(path), "rt", encoding="utf-8", errors="replace") as file:
+                return file.read().rstrip("\n")
+        except (OSError, EOFError, zlib.error):
+            return None
+
+    def read_only(self, path: str) -> bool:
+        """Whether the filesystem that a path lies on is mounted read-only. Found out without writing to it."""
+        try:
+            return bool(os.statvfs(self.path(path)).f_flag & os.ST_RDONLY)
+        except FileNotFoundError:
+            return False
 
     def exists(self, path: str) -> bool:
         return os.path.lexists(self.path(path))

@@ -20,6 +20,8 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 
 from local_region.api.errors import ec2_error
 from local_region.api.filters import Extractor, Values, attribute, check_names, page, resource_matches, text
+from local_region.api.launch_plan import cpu_options_of
+from local_region.api.machine_images import machine_size
 from local_region.api.quotas import fitting_count
 from local_region.api.region_state import RegionState
 
@@ -253,7 +255,9 @@ class InstanceActions(InstanceResponse):
         self._check_type_change(instance)
         behavior = self._behavior()
         if behavior is None:
-            return super().modify_instance_attribute()
+            result = super().modify_instance_attribute()
+            self._resize(instance)
+            return result
         if behavior not in ("stop", "terminate"):
             raise ec2_error(
                 "InvalidParameterValue",
@@ -278,6 +282,15 @@ class InstanceActions(InstanceResponse):
                 raise ec2_error(
                     "UnsupportedOperation", f"Modifying '{attribute_name}' is not supported for spot instances."
                 )
+
+    def _resize(self, instance: Any) -> None:
+        """Give a machine the size of its new type. EC2 forgets CPU options with the old one."""
+        if self._get_param("InstanceType.Value") is None:
+            return
+        instance.cpu_options = cpu_options_of({}, instance.instance_type)
+        size = machine_size(self.lab, instance.image_id, instance.instance_type, instance.cpu_options)
+        if size is not None:
+            self.lab.ask_hosts(lambda hosts: hosts.resize(instance.id, size))
 
     def _check_type_change(self, instance: Any) -> None:
         wanted = self._get_param("InstanceType.Value")

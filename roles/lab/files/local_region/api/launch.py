@@ -17,6 +17,7 @@ from local_region.api.errors import ec2_error, fault
 from local_region.api.instance import Instance
 from local_region.api.keys import authorized_key
 from local_region.api.launch_plan import LaunchPlan, plan_launch
+from local_region.api.machine_images import machine_size
 from local_region.api.region_state import LaunchRecord, RegionState
 from local_region.hosts.backend import HostSpec
 
@@ -143,4 +144,5 @@ class LaunchActions(InstanceResponse):
             user_name=user_name_of(plan.image),
             authorized_key=authorized_key(self.lab, instance.key_name),
             user_data=instance.user_data.decode() if instance.user_data else None,
+            machine=machine_size(self.lab, plan.image.id, plan.instance_type, plan.cpu_options),
         )

@@ -63,7 +63,7 @@ def plan_launch(state: RegionState, parameters: Mapping[str, Any]) -> LaunchPlan
         partition=_partition(state, parameters, group),
         spot=spot,
         spot_type=spot_type,
-        cpu_options=_cpu_options(parameters.get("CpuOptions", {}), instance_type),
+        cpu_options=cpu_options_of(parameters.get("CpuOptions", {}), instance_type),
     )
 
 
@@ -232,7 +232,8 @@ def _partition(state: RegionState, parameters: Mapping[str, Any], group: Placeme
     return int(wanted)
 
 
-def _cpu_options(wanted: Mapping[str, Any], instance_type: str) -> dict[str, int]:
+def cpu_options_of(wanted: Mapping[str, Any], instance_type: str) -> dict[str, int]:
+    """Return cores and threads per core, as asked or as the type has them. Raises EC2's errors."""
     info = INSTANCE_TYPES[instance_type]["VCpuInfo"]
     if not wanted.get("CoreCount") and not wanted.get("ThreadsPerCore"):
         return {"CoreCount": info["DefaultCores"], "ThreadsPerCore": info.get("DefaultThreadsPerCore", 1)}

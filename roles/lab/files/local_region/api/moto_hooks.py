@@ -22,6 +22,7 @@ from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.subnets import Subnet
 from moto.ec2.utils import generate_dns_from_ip
 
+from local_region.api import machine_images
 from local_region.api.call_log import CallLog
 from local_region.api.errors import ec2_error
 from local_region.api.images import Ami
@@ -134,5 +135,6 @@ def forget(region: str) -> None:
 def bind(state: RegionState, calls: CallLog) -> None:
     """Make this state the one that requests are served from."""
     Instance.lab = state
+    machine_images.register(state)
     LabResponse.lab = state
     LabResponse.log = calls

@@ -11,8 +11,17 @@ calls a backend with its own lock released and never twice at once for one insta
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
+
+
+@dataclass(frozen=True)
+class MachineSize:
+    """What EC2 gives an instance that has a kernel of its own. A backend may make it smaller."""
+
+    cores: int
+    threads_per_core: int
+    memory_mib: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,7 @@ class HostSpec:
     user_name: str
     authorized_key: str | None  # OpenSSH public key line of the launch key
     user_data: str | None  # decoded; run at boot as root when it starts with "#!"
+    machine: MachineSize | None = None  # set for images that ask for a kernel of their own
 
 
 class HostBackend(Protocol):
@@ -50,6 +60,9 @@ class HostBackend(Protocol):
 
     def reboot(self, instance_id: str) -> None:
         """Restart the host."""
+
+    def resize(self, instance_id: str, machine: MachineSize) -> None:
+        """Give a stopped host another size; its next start has it."""
 
     def set_public_addresses(self, instance_id: str, addresses: Sequence[str]) -> None:
         """Route exactly these public addresses to the host (the whole wanted list)."""
@@ -95,6 +108,10 @@ class NullHosts:
 
     def reboot(self, instance_id: str) -> None:
         self.events.append(("reboot", instance_id))
+
+    def resize(self, instance_id: str, machine: MachineSize) -> None:
+        self.events.append(("resize", instance_id))
+        self.specs[instance_id] = replace(self.specs[instance_id], machine=machine)
 
     def set_public_addresses(self, instance_id: str, addresses: Sequence[str]) -> None:
         self.events.append(("addresses", instance_id))

@@ -11,9 +11,10 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar
 
-from local_region.hosts.backend import HostSpec
+from local_region.hosts.backend import HostSpec, MachineSize
 
 _LOG = logging.getLogger("lab.hosts")
 
@@ -117,6 +118,12 @@ class HostsWithThreads(abc.ABC, Generic[AHost]):
 
     def reboot(self, instance_id: str) -> None:
         self._ask(instance_id, self._restart)
+
+    def resize(self, instance_id: str, machine: MachineSize) -> None:
+        def change(host: AHost) -> None:
+            host.spec = replace(host.spec, machine=machine)
+
+        self._ask(instance_id, change)
 
     def set_public_addresses(self, instance_id: str, addresses: Sequence[str]) -> None:
         wanted = tuple(addresses)

@@ -249,7 +249,7 @@ def _values_of(knob: Knob) -> t.Iterator[str]:
         if reason:
             yield f"{option}: {value!r} {reason}"
     for path, template in knob.verify:
-        if not re.fullmatch(r"/(proc|sys)/\S+", path):
+        if not re.fullmatch(r"/(proc|sys)/\S+", path) or _wrong_template(path):
             yield f"verify: {path!r} is no path below /proc or /sys"
         if _wrong_template(template):
             yield f"verify: {template!r} {_wrong_template(template)}"
@@ -289,10 +289,12 @@ def _housekeeping(wish: Wish, facts: Facts) -> t.Iterator[str]:
 
 
 def _parameters(wish: Wish) -> t.Iterator[str]:
-    used = used_names([*ALL.values(), *wish.extra_knobs], wish)
+    from .resolve import PARAMETERS  # noqa: PLC0415  resolve.py imports Wish from here
+
+    known = {*PARAMETERS, *used_names([*ALL.values(), *wish.extra_knobs], wish)}
     for name, value in wish.parameters.items():
-        if name not in used:
-            yield f"parameters: no knob has {name!r}{_close(name, used)}, known are {', '.join(sorted(used))}"
+        if name not in known:
+            yield f"parameters: no knob has {name!r}{_close(name, known)}, known are {', '.join(sorted(known))}"
         if not isinstance(value, str) or _wrong_text(value):
             yield f"parameters.{name}: {value!r} is no text of one line"
 

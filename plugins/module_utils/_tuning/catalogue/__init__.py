@@ -28,7 +28,7 @@ _FILES: dict[str, tuple[Knob, ...]] = {
 
 
 def gather(files: t.Mapping[str, t.Sequence[Knob]]) -> dict[str, Knob]:
-    """All knobs by id, in the order of the groups. Raises ValueError for an id that is there twice, or a strange group."""
+    """All knobs by id, in the order of the groups. Raises ValueError for one that is there twice."""
     found: dict[str, Knob] = {}
     for group, knobs in files.items():
         for knob in knobs:

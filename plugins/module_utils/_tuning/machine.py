@@ -180,7 +180,7 @@ def _memory_kib(host: Host) -> int:
 
 
 def _interface(host: Host) -> str:
-    """The interface of the default route with the lowest metric; before there is one (early at boot), the first device."""
+    """The interface of the default route with the lowest metric; early at boot, before there is one, a first device."""
     return _default_route_4(host) or _default_route_6(host) or _first_device(host)
 
 

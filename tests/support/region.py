@@ -74,6 +74,7 @@ class TestRegion:
             rack_for=rack_for,
             public_pool=PUBLIC_POOL,
             elastic_pool=ELASTIC_POOL,
+            machines=True,
             clock=self.clock,
         )
         self.endpoint_url = self.api.start()

@@ -17,6 +17,7 @@ from local_region.faults import ScenarioError, parse_scenarios
 LAB_COUNT = 16
 DEFAULT_API_PORT = 4566
 DEFAULT_REGION = "ap-northeast-1"
+DEFAULT_IMAGE_DIR = "/var/cache/lowlatency-lab"
 
 # A lab that runs goes on unchanged when only these differ.
 HARMLESS = frozenset({"owner_uid", "owner_gid"})
@@ -31,7 +32,8 @@ class Settings:
     """One lab. Option `lab_<name>` of the role is field `<name>` here.
 
     `boot_s` is in seconds; None leaves boot times to the scenario. `owner_uid` and `owner_gid` are who the truth
-    file belongs to: the person who asked for the lab, which under sudo is not root.
+    file belongs to: the person who asked for the lab, which under sudo is not root. `machines` offers the image whose
+    instances are QEMU machines, of at most `machine_max_cores` cores and `machine_memory_mib` MiB.
     """
 
     index: int
@@ -41,6 +43,10 @@ class Settings:
     boot_s: float | None
     truth_path: str
     region: str = DEFAULT_REGION
+    machines: bool = False
+    machine_max_cores: int = 3
+    machine_memory_mib: int = 1024
+    machine_image_dir: str = DEFAULT_IMAGE_DIR
     owner_uid: int = 0
     owner_gid: int = 0
 
@@ -60,6 +66,10 @@ class Settings:
             boot_s=_seconds("boot_s", given.get("boot_s")),
             truth_path=_path("truth_path", given.get("truth_path") or f"{state_dir_of(index)}/lab_truth.json"),
             region=str(given.get("region") or DEFAULT_REGION),
+            machines=_boolean("machines", given.get("machines", False)),
+            machine_max_cores=_integer("machine_max_cores", given.get("machine_max_cores", 3), 1, 64),
+            machine_memory_mib=_integer("machine_memory_mib", given.get("machine_memory_mib", 1024), 512, None),
+            machine_image_dir=_path("machine_image_dir", given.get("machine_image_dir") or DEFAULT_IMAGE_DIR),
             owner_uid=_integer("owner_uid", given.get("owner_uid", 0), 0, None),
             owner_gid=_integer("owner_gid", given.get("owner_gid", 0), 0, None),
         )
@@ -136,6 +146,14 @@ def _integer(name: str, value: Any, low: int | None, high: int | None) -> int:
         allowed = f"from {low} to {high}" if high is not None else f"at least {low}"
         raise SettingsError(f"lab_{name}: must be {allowed}, not {number}")
     return number
+
+
+def _boolean(name: str, value: Any) -> bool:
+    """Read a boolean as Ansible gives it: a template makes a text of it."""
+    text = str(value).lower()
+    if text not in ("true", "false"):
+        raise SettingsError(f"lab_{name}: must be true or false, not {value!r}")
+    return text == "true"
 
 
 def _seconds(name: str, value: Any) -> float | None:

@@ -135,6 +135,7 @@ def forget(region: str) -> None:
 def bind(state: RegionState, calls: CallLog) -> None:
     """Make this state the one that requests are served from."""
     Instance.lab = state
-    machine_images.register(state)
+    if state.machines:
+        machine_images.register(state)
     LabResponse.lab = state
     LabResponse.log = calls

@@ -82,6 +82,7 @@ class RegionState:
         rack_for: Callable[[int], str],
         public_pool: str,
         elastic_pool: str,
+        machines: bool,
         timings: Timings,
         quotas: Quotas,
         clock: Callable[[], float],
@@ -91,6 +92,7 @@ class RegionState:
         self.lock = threading.RLock()
         self.hosts = hosts
         self.faults = faults
+        self.machines = machines  # whether there are hosts with a kernel of their own
         self.timings = timings
         self.quotas = quotas
         self.groups: dict[str, PlacementGroup] = {}

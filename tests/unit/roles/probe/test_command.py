@@ -1,0 +1,149 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The command handshake-probe, as the role writes it, against a listener on the loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[4]
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  roles: [lowlatency.ec2.probe]
+"""
+
+
+def play(folder: Path, *options: str, **variables: str) -> str:
+    (folder / "play.yml").write_text(PLAY, encoding="utf-8")
+    given = {
+        "ansible_python_interpreter": sys.executable,
+        "probe_command_path": str(folder / "handshake-probe"),
+        "probe_python": sys.executable,
+        **variables,
+    }
+    done = subprocess.run(
+        [
+            ROOT / ".venv/bin/ansible-playbook",
+            "-i",
+            "localhost,",
+            folder / "play.yml",
+            "-e",
+            json.dumps(given),
+            *options,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=folder,
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_HOME": str(folder),
+        },
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command, written by the role."""
+    folder = tmp_path_factory.mktemp("probe")
+    play(folder)
+    return folder / "handshake-probe"
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """A port of the loopback where connections are accepted."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+
+        def accept() -> None:
+            while True:
+                try:
+                    listener.accept()[0].close()
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def run(command: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # Without anything of this collection to be found elsewhere: one file has to do.
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
+    return subprocess.run(
+        [command, *arguments], capture_output=True, text=True, check=False, timeout=60, cwd="/", env=environment
+    )
+
+
+def test_it_measures_and_tells_a_person(command: Path, port: int) -> None:
+    done = run(command, "--endpoint", f"mine=localhost:{port}", "--samples", "20")
+    assert done.returncode == 0, done.stderr
+    head, first, last = done.stdout.splitlines()
+    assert head.startswith("ENDPOINT")
+    assert first.split()[:4] == ["mine", "127.0.0.1", "20", "0"]
+    assert last == "Measured 20 handshakes with 1 address of 1 endpoint."
+
+
+def test_it_gives_the_modules_result_as_json(command: Path, port: int) -> None:
+    done = run(command, "--endpoint", f"nowhere.invalid:{port}@127.0.0.1", "--samples", "20", "--json")
+    result = json.loads(done.stdout)
+    (endpoint,) = result["endpoints"]
+    assert (endpoint["name"], endpoint["port"], endpoint["best"]["address"]) == ("nowhere.invalid", port, "127.0.0.1")
+    assert result["method"]["samples"] == 20
+
+
+def test_an_endpoint_that_does_not_answer_is_told(command: Path) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        done = run(command, "--endpoint", f"closed=localhost:{held.getsockname()[1]}", "--samples", "20")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[1].split() == ["closed", "127.0.0.1", "0", "3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "--endpoint"),
+        (["--endpoint", "=host"], "'=host'"),
+        (["--endpoint", "host:https"], "'https' is not a port"),
+        (["--endpoint", "host:0"], "endpoints[0].port: 0"),
+        (["--endpoint", "host", "--samples", "0"], "samples: 0"),
+        (["--endpoint", "host@::1"], "'::1'"),
+        (["--endpoint", "host", "--cpu", "99999"], "cpu: 99999"),
+    ],
+)
+def test_a_wrong_argument_is_named(command: Path, arguments: list[str], told: str) -> None:
+    done = run(command, *arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_run_of_the_role_changes_nothing(command: Path) -> None:
+    assert "changed=0" in play(command.parent)
+
+
+def test_check_mode_writes_nothing_and_absent_removes(tmp_path: Path) -> None:
+    assert "changed=1" in play(tmp_path, "--check")
+    assert not (tmp_path / "handshake-probe").exists()
+    play(tmp_path)
+    assert "changed=1" in play(tmp_path, probe_state="absent")
+    assert not (tmp_path / "handshake-probe").exists()

@@ -61,9 +61,14 @@ _INFO = "<6>"
 class Outcome(t.Protocol):
     """What boot.py needs to know of the engine's outcome."""
 
-    results: t.Sequence[Result]
-    facts: Facts
-    reboot_required: bool
+    @property
+    def results(self) -> t.Sequence[Result]: ...
+
+    @property
+    def facts(self) -> Facts: ...
+
+    @property
+    def reboot_required(self) -> bool: ...
 
 
 #: The engine's C(reapply).

@@ -21,6 +21,9 @@ _X86_FAMILIES = {"GenuineIntel": "intel", "AuthenticAMD": "amd"}
 _ARM_IMPLEMENTER = "0x41"  # Arm Ltd.: Cortex-A72 (Graviton) and the Neoverse cores (Graviton2 and later)
 _EC2_VENDOR = "Amazon EC2"
 
+#: What routes that refuse name as their interface.
+_NO_INTERFACES = ("lo", "*")
+
 #: Whole devices that are no disks: optical and floppy drives.
 _NO_DISKS = re.compile(r"(sr|fd)\d+")
 
@@ -187,16 +190,16 @@ def _interface(host: Host) -> str:
 def _default_route_4(host: Host) -> str:
     """Of /proc/net/route: Iface Destination Gateway Flags RefCnt Use Metric Mask ..., numbers in hexadecimal."""
     rows = [line.split() for line in (host.read("/proc/net/route") or "").splitlines()[1:]]
-    routes = [
-        (int(row[6]), row[0]) for row in rows if len(row) > 7 and row[1] == row[7] == "00000000" and row[0] != "lo"
-    ]
-    return min(routes)[1] if routes else ""
+    defaults = [row for row in rows if len(row) > 7 and row[1] == row[7] == "00000000" and row[0] not in _NO_INTERFACES]
+    return min((int(row[6]), row[0]) for row in defaults)[1] if defaults else ""
 
 
 def _default_route_6(host: Host) -> str:
     """Of /proc/net/ipv6_route: destination, its length, source, its length, next hop, metric ..., interface, last."""
     rows = [line.split() for line in (host.read("/proc/net/ipv6_route") or "").splitlines()]
-    routes = [(int(row[5], 16), row[9]) for row in rows if len(row) > 9 and row[1] == "00" and row[9] != "lo"]
+    routes = [
+        (int(row[5], 16), row[9]) for row in rows if len(row) > 9 and row[1] == "00" and row[9] not in _NO_INTERFACES
+    ]
     return min(routes)[1] if routes else ""
 
 

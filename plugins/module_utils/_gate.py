@@ -114,8 +114,9 @@ def judge(
     """
     options = options or Options()
     kinds = EVIDENCE.get(group, MEASURES)
-    names = [name for name in _ordered({**before, **after}) if _kind(name) in kinds]
-    names += [kind for kind in kinds if kind not in {_kind(name) for name in names}]
+    measured = {name for name in (*before, *after) if _kind(name) in kinds}
+    unmeasured = set(kinds) - {_kind(name) for name in measured}
+    names = sorted(measured | unmeasured, key=lambda name: (MEASURES.index(_kind(name)), name))
     why_not = {name: _why_not(before.get(name, ()), after.get(name, ())) for name in names}
     comparisons = COMPARISONS_OF_A_MEASURE * sum(not reason for reason in why_not.values())
     measures = [
@@ -137,11 +138,6 @@ def judge(
 
 def _kind(name: str) -> str:
     return name.split(" ", 1)[0]
-
-
-def _ordered(names: Mapping[str, object]) -> list[str]:
-    known = [name for name in names if _kind(name) in MEASURES]
-    return sorted(known, key=lambda name: (MEASURES.index(_kind(name)), name))
 
 
 def _decision(group: str, kinds: Sequence[str], measures: Sequence[Mapping[str, Any]]) -> tuple[str, str]:

@@ -10,15 +10,17 @@ brackets or answers EINVAL, and a test can give any file a behaviour of its own.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Union
+from typing import Any, Union
 
+from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.facts import Cpu, Facts, Topology
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.host import Done, Host
-from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.model import KnobFailed
+from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.model import Knob, KnobFailed, Setting
 
 #: A command as words, or as text: the whole command, or its first words.
 Command = Union[tuple[str, ...], str]
@@ -81,6 +83,7 @@ class RecordedHost(Host):
             raise KnobFailed(f"{path}: {error.strerror} for {text!r}") from error
         self.writes.append((path, text))
         pathlib.Path(self.path(path)).write_text(after, encoding="utf-8")
+        self._changed()
 
     def write(self, path: str, text: str, mode: int = 0o644) -> bool:
         changed = super().write(path, text, mode)
@@ -134,3 +137,28 @@ def recorded_host(
     host = RecordedHost(str(folder), commands or {})
     host.add(files)
     return host
+
+
+def recorded_facts(**changes: Any) -> Facts:
+    """A Debian 12 machine of six vCPUs, three cores with siblings, with other facts where given."""
+    plain = Facts(
+        family="intel",
+        arch="x86_64",
+        distribution="debian",
+        version="12",
+        kernel="6.1.0-38-cloud-amd64",
+        kernel_config={"CONFIG_NO_HZ_FULL": "y"},
+        topology=Topology(tuple(Cpu(number, number - number % 2, 0) for number in range(6))),
+        memory_kib=4 * 1024 * 1024,
+        interface="ens5",
+        driver="ena",
+        bootloader="grub_dropin",
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def recorded_setting(means: str, target: str, value: str, **more: Any) -> Setting:
+    """A setting of a knob that is named after its target."""
+    identifier = re.sub(r"\W+", "_", target).strip("_").lower()
+    knob = Knob(id=identifier, group="cpu", means=means, target=target, value=value, summary="", source="", **more)
+    return Setting(knob, value)

@@ -46,7 +46,7 @@ KNOBS: tuple[Knob, ...] = (
         "away where they can. What is not pinned has only the housekeeping CPUs",
         source=_TUNED_REALTIME,
         risk="medium",
-        applies_if=("isolation",),
+        applies_if=("isolation", "config:CONFIG_CPU_ISOLATION"),
         verify=(("/sys/devices/system/cpu/isolated", "{isolated}"),),
     ),
     _knob(
@@ -105,7 +105,7 @@ KNOBS: tuple[Knob, ...] = (
         {"intel": "1"},
         "Idle no deeper than C1: waking from deeper states takes 10 to 200 microseconds",
         source=_ENA,
-        applies_if=("x86",),
+        applies_if=("x86", "config:CONFIG_INTEL_IDLE"),
         verify=(("/sys/module/intel_idle/parameters/max_cstate", "1"),),
     ),
     _knob(

@@ -97,7 +97,7 @@ KNOBS: tuple[Knob, ...] = (
         "irq",
         "all",
         "{housekeeping}",
-        "All interrupts that can be moved go to the housekeeping CPUs. Disks' queues cannot; "
+        "All other interrupts that can be moved go to the housekeeping CPUs. Disks' queues cannot; "
         "isolcpus=managed_irq is for "
         "them",
         source=_TUNED_REALTIME,

@@ -51,7 +51,8 @@ class Irq(t.NamedTuple):
 
 
 class IrqAffinity:
-    """The means C(irq). target: nic (of the default route's interface), default (of interrupts to come) or all.
+    """The means C(irq). target: nic (of the default route's interface), default (of interrupts to come) or all (that are
+    there, but the NIC's: who wants those elsewhere turns C(nic) off or to another list).
 
     value: a list of vCPUs. An interrupt that is allowed fewer of them (irqbalance gives each just one) is as wanted.
     """
@@ -128,7 +129,8 @@ def _handlers(words: t.Sequence[str]) -> str:
 
 
 def _irqs_of(host: Host, facts: Facts, target: str) -> list[Irq]:
-    return interrupts(host) if target == "all" else nic_interrupts(host, facts.interface)
+    nic = nic_interrupts(host, facts.interface) if facts.interface else []
+    return nic if target == "nic" else [irq for irq in interrupts(host) if irq not in nic]
 
 
 def nic_interrupts(host: Host, interface: str) -> list[Irq]:

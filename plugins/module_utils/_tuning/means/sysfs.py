@@ -37,7 +37,7 @@ _MISSING = {
 _BRACKETED = re.compile(r"\[([^\[\]\s]+)\]")
 _MASK = re.compile(r"[0-9a-fA-F]{1,8}(,[0-9a-fA-F]{8})*")
 _MASK_FILES = re.compile(r"(cpumask|_cpus|affinity|_mask)$")
-_LIST_FILES = re.compile(r"(_list|cpulist)$")
+_LIST_FILES = re.compile(r"(_list|cpulist|^isolated|^nohz_full)$")
 
 
 def chosen(text: str) -> str:

@@ -15,6 +15,7 @@ import typing as t
 
 from . import boot_unit, decide, machine, saved
 from .catalogue import ALL
+from .checks import Check, run_checks
 from .cpu_plan import plan_cpus, replan
 from .facts import CpuPlan, Facts
 from .host import Host
@@ -44,7 +45,8 @@ class Outcome:
     """What a run did, or in check mode would do.
 
     results: in the order of the catalogue. before, after: the changes, knob to item to value. stored: whether the
-    machine holds a store (before the run). notes: what a person should know of the machine as a whole.
+    machine holds a store (before the run). notes: what a person should know of the machine as a whole. checks: what was
+    found beside the knobs (present and verify).
     """
 
     facts: Facts
@@ -55,6 +57,7 @@ class Outcome:
     after: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
     stored: bool = False
     notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     @property
     def reboot_required(self) -> bool:
@@ -90,7 +93,15 @@ def present(host: Host, wish: Wish, check: bool = False) -> Outcome:
             if not work.has_unit:
                 boot_unit.install(host)
         results = [*changes, *run.untouched(), *map(decide.passed_over, resolved.skipped)]
-        return _outcome(work, wish, results, changes, changed=bool(changes) or not complete, stored=old is not None)
+        return _outcome(
+            work,
+            wish,
+            results,
+            changes,
+            changed=bool(changes) or not complete,
+            stored=old is not None,
+            checks=run_checks(host, work.facts, work.plan),
+        )
 
 
 def absent(host: Host, groups: t.Sequence[str] = (), check: bool = False) -> Outcome:
@@ -145,7 +156,8 @@ def verify(host: Host, wish: Wish | None = None) -> Outcome:
     results = [decide.verified(each, looks[each.id], _booted_since(store, each.id, work)) for each in resolved.settings]
     results += [_unfinished(entry) for id_, entry in store.entries.items() if not entry.kept and id_ not in looks]
     results += map(decide.passed_over, resolved.skipped)
-    return _outcome(work, wish, results, (), changed=False, stored=store != Store(), notes=note)
+    checks = run_checks(host, work.facts, work.plan)
+    return _outcome(work, wish, results, (), changed=False, stored=store != Store(), notes=note, checks=checks)
 
 
 def reapply(host: Host, stage: str) -> Outcome:
@@ -330,11 +342,12 @@ def _outcome(
     changed: bool,
     stored: bool,
     notes: tuple[str, ...] = (),
+    checks: tuple[Check, ...] = (),
 ) -> Outcome:
     order = {id_: at for at, id_ in enumerate(known_knobs(wish, ALL))}
     ordered = sorted(results, key=lambda result: (order.get(result.id, len(order)), result.id))
     before, after = decide.difference(result for result in changes if result.status not in (ALREADY, FAILED))
-    return Outcome(work.facts, work.plan, tuple(ordered), changed, before, after, stored, notes)
+    return Outcome(work.facts, work.plan, tuple(ordered), changed, before, after, stored, notes, checks)
 
 
 @contextlib.contextmanager

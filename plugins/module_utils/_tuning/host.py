@@ -86,8 +86,11 @@ class Host:
         """Within this block each file is read, and each command run, once, and a second time answered from memory.
 
         For phases that only look: many knobs then share one look at grub.cfg or one ethtool. A change made here forgets
-        all. A command that changes something must not be run in such a block.
+        all. A command that changes something must not be run in such a block. A block within a block shares its memory.
         """
+        if self._texts is not None:
+            yield
+            return
         self._texts = {}
         try:
             yield

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import struct
 import threading
@@ -158,6 +159,7 @@ def _become_daemon(work: Callable[[], None], keep: int, cpu: int | None, writing
 
 def _let_go(keep: int) -> None:
     """Close all that came from the module: its pipes would keep the task waiting."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir("/")
     os.umask(0o077)
     nothing = os.open(os.devnull, os.O_RDWR)

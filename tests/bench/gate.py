@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / ".venv" / "collections"), str(ROOT / "tests")]
 
-from support.gate_runs import SHAPES, Layout, decisions  # noqa: E402
+from support.gate_runs import SHAPES, Layout, decisions
 
 LAYOUTS = {
     "3 runs of 20 blocks": Layout(),

@@ -67,7 +67,7 @@ def test_a_better_median_does_not_pay_for_a_worse_tail() -> None:
 def test_what_got_better_is_kept_and_told() -> None:
     record = judge(*sides(run(40, 80), run(20, 60)), "nic")
     assert record["decision"] == "keep"
-    assert record["reason"].startswith("ping: p50 40.1 µs [40.0, 40.2] before, 20.1 µs [20.0, 20.2] after, p99 80.1 µs")
+    assert record["reason"].startswith("ping: p50 40.1 µs [40.0, 40.1] before, 20.1 µs [20.1, 20.1] after, p99 80.1 µs")
 
 
 def test_one_worse_measure_is_enough() -> None:

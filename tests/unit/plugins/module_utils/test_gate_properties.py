@@ -93,8 +93,8 @@ def test_a_run_that_is_no_evidence_is_never_passed_nor_held_against(
     chance = random.Random(seed)
     layout = Layout(runs=2, per_block=30)
     sides: dict[str, dict[str, list[Run]]] = {
-        side: side_of(chance, SHAPES[shape], layout, moved_us)
-        for side, moved_us in (("before", 0), ("after", shift_us))
+        "before": side_of(chance, SHAPES[shape], layout),
+        "after": side_of(chance, SHAPES[shape], layout, shift_us),
     }
     good = sides[spoiled]["ping"][0]
     bad = data.draw(

@@ -16,8 +16,11 @@ KNOBS: tuple[Knob, ...] = (
         means="block",
         target="scheduler",
         value="none",
-        summary="No I/O scheduler: NVMe orders requests itself. mq-deadline, as seed 001 has it, is another value.",
-        source="aws-samples part_2_os_tuning_reference (none for NVMe; its playbook and seed 001 say mq-deadline)",
+        summary=(
+            "No I/O scheduler: NVMe orders requests itself. mq-deadline, as the original AMI builder has it, is another "
+            "value."
+        ),
+        source="aws-samples part_2_os_tuning_reference (none for NVMe; its playbook says mq-deadline)",
         risk="low",
         applies_if=("disks",),
     ),
@@ -28,7 +31,7 @@ KNOBS: tuple[Knob, ...] = (
         target="add_random",
         value="0",
         summary="Disk interrupts do not feed the kernel's random pool.",
-        source=f"Seed 001; {_QUEUE}",
+        source=f"The original AMI builder; {_QUEUE}",
         risk="low",
         applies_if=("disks",),
     ),
@@ -39,7 +42,7 @@ KNOBS: tuple[Knob, ...] = (
         target="iostats",
         value="0",
         summary="No accounting per request. iostat and monitoring agents show zeros for these disks.",
-        source=f"Seed 001; {_QUEUE}",
+        source=f"The original AMI builder; {_QUEUE}",
         risk="low",
         applies_if=("disks",),
     ),

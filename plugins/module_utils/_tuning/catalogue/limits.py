@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..model import Knob
 
-_SAMPLES = "Seed 001; aws-samples tune_os.yaml"
+_SAMPLES = "The original AMI builder; aws-samples tune_os.yaml"
 
 KNOBS: tuple[Knob, ...] = (
     Knob(

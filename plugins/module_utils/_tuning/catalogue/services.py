@@ -29,7 +29,7 @@ def _unit(id_: str, target: str, summary: str, source: str, *, enabled: bool = F
 
 
 _TIDY = "Our judgement: it is work at a time that nobody chose, and nothing that trades needs it"
-_SEED = "Seed 001"
+_BUILDER = "The original AMI builder"
 
 KNOBS: tuple[Knob, ...] = (
     Knob(
@@ -47,7 +47,7 @@ KNOBS: tuple[Knob, ...] = (
         "irqbalance_off",
         "irqbalance.service",
         "irqbalance does not run. After a reset of an ENA its interrupts may then pile up on one vCPU.",
-        "Seed 001 and the AWS Graviton guide (stop it); the AWS ENA guide recommends against it",
+        "The original AMI builder and the AWS Graviton guide (stop it); the AWS ENA guide recommends against it",
         risk="medium",
     ),
     _unit("man_db_timer_off", "man-db.timer", "No daily index of manual pages.", _TIDY, enabled=True),
@@ -85,49 +85,49 @@ KNOBS: tuple[Knob, ...] = (
         "ssm_agent_off",
         "amazon-ssm-agent.service",
         "The SSM agent does not run, and Session Manager no longer reaches the machine.",
-        f"{_SEED} (disables it). Only with another way in",
+        f"{_BUILDER} (disables it). Only with another way in",
         risk="high",
     ),
     _unit(
         "ssm_agent_snap_off",
         "snap.amazon-ssm-agent.amazon-ssm-agent.service",
         "The same for Ubuntu's package of the SSM agent.",
-        f"{_SEED} (disables it). Only with another way in",
+        f"{_BUILDER} (disables it). Only with another way in",
         risk="high",
     ),
     _unit(
         "auditd_off",
         "auditd.service",
         "No audit records are written. The boot parameter audit=0 stops them at their source.",
-        f"{_SEED} (disables syscall auditing); Talawah: 11 % of throughput. Compliance may need them",
+        f"{_BUILDER} (disables syscall auditing); Talawah: 11 % of throughput. Compliance may need them",
         risk="high",
     ),
     _unit(
         "nftables_off",
         "nftables.service",
         "No packet filter of nftables; security groups remain.",
-        f"{_SEED} (disables iptables); Talawah: netfilter 22 % of throughput",
+        f"{_BUILDER} (disables iptables); Talawah: netfilter 22 % of throughput",
         risk="high",
     ),
     _unit(
         "iptables_off",
         "iptables.service",
         "No packet filter of iptables; security groups remain.",
-        f"{_SEED} (disables iptables); Talawah: netfilter 22 % of throughput",
+        f"{_BUILDER} (disables iptables); Talawah: netfilter 22 % of throughput",
         risk="high",
     ),
     _unit(
         "firewalld_off",
         "firewalld.service",
         "No firewalld; security groups remain.",
-        f"{_SEED} (disables iptables); Talawah: netfilter 22 % of throughput",
+        f"{_BUILDER} (disables iptables); Talawah: netfilter 22 % of throughput",
         risk="high",
     ),
     _unit(
         "ufw_off",
         "ufw.service",
         "No ufw; security groups remain.",
-        f"{_SEED} (disables iptables); Talawah: netfilter 22 % of throughput",
+        f"{_BUILDER} (disables iptables); Talawah: netfilter 22 % of throughput",
         risk="high",
     ),
     Knob(
@@ -137,7 +137,7 @@ KNOBS: tuple[Knob, ...] = (
         target="tuned.service",
         value="enabled",
         summary="tuned runs with the profile that it has. It sets some of the same things: choose one of the two.",
-        source="Seed 001 writes a tuned profile; aws-samples never installs tuned",
+        source="The original AMI builder writes a tuned profile; aws-samples never installs tuned",
         risk="medium",
         enabled=False,
         applies_if=("systemd",),

@@ -21,7 +21,7 @@ KNOBS: tuple[Knob, ...] = (
         target="server",
         value="prefer iburst minpoll 4 maxpoll 4",
         summary="chrony asks the Amazon Time Sync Service (169.254.169.123) every 16 s, on EC2 only.",
-        source=f"{_TIME_SYNC}; seed 001",
+        source=f"{_TIME_SYNC}; the original AMI builder",
         risk="low",
     ),
     Knob(

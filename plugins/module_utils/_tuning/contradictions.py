@@ -101,10 +101,30 @@ RULES: tuple[Rule, ...] = (
         "a duplicate SACK is a SACK",
     ),
     Rule(
+        Wanted("nic", r"coalesce\.adaptive-rx", "on"),
+        Wanted("nic", r"coalesce\.rx-usecs"),
+        "a device that adapts its delay takes no fixed one",
+    ),
+    Rule(
+        Wanted("nic", r"coalesce\.adaptive-tx", "on"),
+        Wanted("nic", r"coalesce\.tx-usecs"),
+        "a device that adapts its delay takes no fixed one",
+    ),
+    Rule(
         Wanted("sysctl", r"kernel\.watchdog", "0"),
         Wanted("sysctl", r"kernel\.(nmi_watchdog|soft_watchdog)", "1"),
         "the first switches all watchdogs off",
     ),
+)
+
+#: Settings that do nothing, or harm, without another one.
+NEEDS: tuple[Rule, ...] = (
+    Rule(
+        Wanted("nic", "napi_defer_hard_irqs", _NOT_ZERO),
+        Wanted("nic", "gro_flush_timeout", _NOT_ZERO),
+        "without that timeout nothing polls in place of the interrupts that are put off",
+    ),
+    Rule(Wanted("cmdline", "rcu_nocb_poll"), Wanted("cmdline", "rcu_nocbs"), "without it there is nothing to poll for"),
 )
 
 #: Two ways of setting the same thing. The values must be equal.
@@ -140,6 +160,7 @@ def contradictions(settings: t.Sequence[Setting], facts: Facts) -> list[str]:
     """What is wrong with these settings on this machine, one sentence each, in a steady order."""
     return [
         *_broken_rules(settings),
+        *_lonely(settings),
         *_polling_siblings(settings, facts),
         *_disputed(settings),
         *_twins_apart(settings),
@@ -161,6 +182,13 @@ def _broken_rules(settings: t.Sequence[Setting]) -> t.Iterator[str]:
         for one in filter(rule.first.fits, settings):
             for other in filter(rule.second.fits, settings):
                 yield f"{_named(one)} contradicts {_named(other)}: {rule.why}"
+
+
+def _lonely(settings: t.Sequence[Setting]) -> t.Iterator[str]:
+    for rule in NEEDS:
+        if not any(map(rule.second.fits, settings)):
+            for one in filter(rule.first.fits, settings):
+                yield f"{_named(one)} needs {rule.second.target} as well: {rule.why}"
 
 
 def _polling_siblings(settings: t.Sequence[Setting], facts: Facts) -> t.Iterator[str]:

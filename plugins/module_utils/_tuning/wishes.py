@@ -27,7 +27,7 @@ _SERVICE_STATES = ("enabled", "disabled", "masked")
 _TARGETS: dict[str, tuple[str, str]] = {
     "sysctl": (r"[a-zA-Z0-9_*-]+([./][a-zA-Z0-9_:*-]+)+", "a sysctl's name such as vm.swappiness"),
     "cmdline": (r"[a-zA-Z0-9_.-]+", "a parameter's name such as isolcpus"),
-    "sysfs": (r"/sys/[^\s\"']+", "a path below /sys"),
+    "sysfs": (r"/(sys|proc)/[^\s\"']+", "a path below /sys or /proc"),
     "irq": (r"nic|default|all", "nic, default or all"),
     "block": (r"[a-z0-9_/]+", "an attribute of a disk's queue such as scheduler"),
     "service": (r"[a-zA-Z0-9@:_.\\-]+", "a unit's name"),
@@ -142,13 +142,14 @@ def wrong_value(knob: Knob, value: str) -> str:
     kinds = [_kind(sample) for sample in samples]
     if "flag" in kinds and value:
         return f"is a value, and {knob.target} is a bare flag (use true)"
-    if kinds and all(kind == "numbers" for kind in kinds) and _kind(value) != "numbers":
+    numbers = knob.means not in ("limits", "nic") and all(kind == "numbers" for kind in kinds)
+    if numbers and _kind(value) != "numbers":
         return f"is no number, and {knob.target} takes numbers such as {samples[0]}"
-    if kinds and all(kind == "numbers" for kind in kinds) and len(value.split()) != len(samples[0].split()):
+    if numbers and len(value.split()) != len(samples[0].split()):
         return (
             f"has {len(value.split())} figures, and {knob.target} takes {len(samples[0].split())}, such as {samples[0]}"
         )
-    if kinds and all(kind == "switch" for kind in kinds) and _kind(value) != "switch":
+    if all(kind == "switch" for kind in kinds) and _kind(value) != "switch":
         return f"is neither on nor off, as {knob.target} needs"
     return _wrong_cpus(knob, value)
 
@@ -165,8 +166,8 @@ def _wrong_for_means(knob: Knob, value: str) -> str:
     # GRUB's defaults are a shell script, and the kernel splits its command line at blanks.
     if knob.means == "cmdline" and re.search(r"[\s\"'`$\\;&|<>#]", value):
         return "has a blank, a quote or another character that a boot loader's files do not carry"
-    if knob.means == "limits" and "{" not in value and not re.fullmatch(r"-?\d+|unlimited|infinity", value):
-        return "is neither a number nor unlimited"
+    if knob.means == "limits" and "{" not in value and not re.fullmatch(r"(-?\d+|unlimited)(:(-?\d+|unlimited))?", value):
+        return "is neither a number nor unlimited, nor two of them as soft:hard"
     return ""
 
 

@@ -88,7 +88,7 @@ def test_all_problems_are_named_at_once() -> None:
         "knobs.hugepages_1g: 'many' is no number",
         "housekeeping_cpus is 99",
         "parameters: no knob has 'hugepagess'",
-        "extra_knobs: own: target '/etc/passwd' is not a path below /sys",
+        "extra_knobs: own: target '/etc/passwd' is not a path below /sys or /proc",
         "isolcpus (isolcpus = 0-7): that leaves none of the 8 vCPUs for the system",
     ):
         assert told in text
@@ -141,6 +141,10 @@ def test_kinds_follow_the_catalogue(knob: Knob, value: str, told: str) -> None:
         (own("sysfs", "/sys/kernel/mm/ksm/run", "0"), "2"),
         (own("sysfs", "/sys/kernel/mm/transparent_hugepage/enabled", "never"), "madvise"),
         (own("sysctl", "kernel.sched_rt_runtime_us", "950000"), "-1"),
+        (own("limits", "nofile", "1048576"), "1024:524288"),
+        (own("limits", "nofile", "1048576"), "unlimited"),
+        (own("nic", "ring.rx", "max"), "4096"),
+        (own("nic", "ring.rx", "4096"), "max"),
     ],
 )
 def test_good_values_pass(knob: Knob, value: str) -> None:
@@ -163,7 +167,7 @@ def test_good_values_pass(knob: Knob, value: str) -> None:
         ({"applies_if": ("isolated",)}, "applies_if 'isolated' is unknown (close: isolation)"),
         ({"applies_if": ("family:intle",)}, "applies_if 'family:intle' is unknown"),
         ({"target": "vm swappiness"}, "target 'vm swappiness' is not a sysctl's name"),
-        ({"means": "sysfs", "target": "/sys/../etc/passwd"}, "is not a path below /sys"),
+        ({"means": "sysfs", "target": "/sys/../etc/passwd"}, "is not a path below /sys or /proc"),
         ({"means": "irq", "target": "eth0"}, "is not nic, default or all"),
         ({"value": {"inetl": "1"}}, "'inetl' is no CPU family"),
         ({"value": {}}, "value is empty"),
@@ -188,7 +192,7 @@ def test_two_knobs_of_ones_own_with_one_name() -> None:
 def test_a_knob_from_an_options_dictionary() -> None:
     made = extra_knob(
         {
-            "id": "somaxconn",
+            "id": "accept_queue",
             "group": "mine",
             "means": "sysctl",
             "target": "net.core.somaxconn",
@@ -249,6 +253,8 @@ CSTATE = ("cmdline", "processor.max_cstate", "1")
         ),
         (("cmdline", "isolcpus", "managed_irq,domain,2-5"), ("cmdline", "nohz_full", "2-7")),
         (("sysctl", "kernel.watchdog", "0"), ("sysctl", "kernel.watchdog", "1")),
+        (("nic", "coalesce.adaptive-rx", "on"), ("nic", "coalesce.rx-usecs", "0")),
+        (("sysctl", "net.ipv4.tcp_sack", "0"), ("sysctl", "net.ipv4.tcp_dsack", "1")),
     ],
 )
 def test_contradictions_name_both_sides_in_any_order(first: tuple[str, str, str], second: tuple[str, str, str]) -> None:
@@ -281,6 +287,19 @@ def test_contradictions_name_both_sides_in_any_order(first: tuple[str, str, str]
 )
 def test_what_only_looks_like_a_contradiction(fine: list[tuple[str, str, str]]) -> None:
     assert contradictions([setting(*each) for each in fine], machine(siblings=1)) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "needed"),
+    [
+        (("nic", "napi_defer_hard_irqs", "5000"), ("nic", "gro_flush_timeout", "200000")),
+        (("cmdline", "rcu_nocb_poll", ""), ("cmdline", "rcu_nocbs", "2-7")),
+    ],
+)
+def test_what_does_nothing_alone(first: tuple[str, str, str], needed: tuple[str, str, str]) -> None:
+    told = contradictions([setting(*first)], machine())
+    assert len(told) == 1 and f"needs {needed[1]} as well" in told[0]
+    assert contradictions([setting(*first), setting(*needed)], machine()) == []
 
 
 def test_polling_takes_from_a_sibling_unless_smt_goes_too() -> None:

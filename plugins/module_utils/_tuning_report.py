@@ -32,7 +32,7 @@ Row = dict[str, t.Any]
 Step = Mapping[str, t.Any]
 
 #: What makes two reports the same report. When it was written, and what was measured besides, does not.
-_SUBSTANCE = ("state", "host", "machine", "cpu_plan", "knobs", "checks", "failure", "gate")
+_SUBSTANCE = ("state", "host", "machine", "cpu_plan", "knobs", "notes", "checks", "failure", "gate")
 
 
 def report_document(
@@ -62,6 +62,7 @@ def report_document(
         "failure": _failure(steps),
         "machine": last.get("machine") or before.get("machine") or {},
         "cpu_plan": last.get("cpu_plan") or before.get("cpu_plan") or {},
+        "notes": last.get("notes") or [],
         "knobs": [{**knob, "source": sources.get(knob["id"], "")} for knob in knobs],
         "counts": {status: n for status in (*STATUSES, ROLLED_BACK) if (n := _count(knobs, status))},
         "reboot": {

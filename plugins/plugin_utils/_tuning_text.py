@@ -56,7 +56,7 @@ def report_text(report: Row) -> str:
     lines: list[str] = []
     for title, body in (
         ("Trading system tuning report", _head(report)),
-        ("Machine", _facts(report["machine"])),
+        ("Machine", [*_facts(report["machine"]), *report["notes"]]),
         ("CPU plan", _facts(report["cpu_plan"])),
         *((f"Knobs: {group}", body) for group, body in _knobs_by_group(report["knobs"])),
         ("Reboot", _reboot(report["reboot"])),
@@ -165,8 +165,5 @@ def summary_lines(report: Row) -> list[str]:
     return [f"Knobs: {counts}", *probe_lines(report["probe"]), *gate_lines(report["gate"]), *report["next_steps"]]
 
 
-def _checks(checks: Sequence[t.Any]) -> list[str]:
-    return [
-        columns([tuple(str(part) for part in check.values())])[0] if isinstance(check, Mapping) else str(check)
-        for check in checks
-    ]
+def _checks(checks: Sequence[Row]) -> list[str]:
+    return columns([(check["status"], check["id"], check["reason"]) for check in checks])

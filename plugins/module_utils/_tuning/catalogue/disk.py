@@ -20,7 +20,7 @@ KNOBS: tuple[Knob, ...] = (
             "No I/O scheduler: NVMe orders requests itself. mq-deadline, as the original AMI builder has it, is another "
             "value."
         ),
-        source="aws-samples part_2_os_tuning_reference (none for NVMe; its playbook says mq-deadline)",
+        source="aws-samples part_2_os_tuning_reference (none for NVMe; its playbook: mq-deadline)",
         risk="low",
         applies_if=("disks",),
     ),

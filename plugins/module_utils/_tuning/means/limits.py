@@ -47,6 +47,9 @@ _KINDS = {
     "nproc": _Kind("Max processes", "NPROC"),
 }
 
+#: All at once: one question, however many limits are asked for.
+_MANAGER_PROPERTIES = ",".join(f"DefaultLimit{kind.manager},DefaultLimit{kind.manager}Soft" for kind in _KINDS.values())
+
 
 class Limits:
     """See the module's description, and means/__init__.py for what each method promises.
@@ -160,7 +163,7 @@ def _new_login(host: Host, kind: _Kind) -> str:
 def _manager(host: Host, kind: _Kind) -> str:
     """The default soft and hard limit of services that start from now on."""
     name = f"DefaultLimit{kind.manager}"
-    done = host.run(["systemctl", "show", f"--property={name},{name}Soft"])
+    done = host.run(["systemctl", "show", f"--property={_MANAGER_PROPERTIES}"])
     said = dict(line.partition("=")[::2] for line in done.output.splitlines())
     parts = [said.get(f"{name}Soft", ""), said.get(name, "")]
     return ":".join(_UNLIMITED if part == "infinity" else part for part in parts)

@@ -70,7 +70,7 @@ def show(host: Host, interface: str, target: str) -> Shown:
     if found is None:
         return Shown(unsupported=f"{interface} has no {kind} setting {name}")
     if found.unsupported:
-        return Shown(unsupported=f"{interface}: {name} {found.unsupported}")
+        return found._replace(unsupported=f"{interface}: {name} {found.unsupported}")
     return found
 
 

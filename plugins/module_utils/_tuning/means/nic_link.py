@@ -91,17 +91,10 @@ def keep(host: Host, interface: str, settings: t.Sequence[Setting]) -> None:
 
 
 def _used_link(host: Host, interface: str) -> str:
-    """The .link file that udev took for the interface, from udev's record of the device; empty where it has none.
-
-    The record is what C(udevadm info) prints (property ID_NET_LINK_FILE); the process is saved because this is asked
-    for every knob.
-    """
-    index = host.read(f"/sys/class/net/{interface}/ifindex")
-    for line in (host.read(f"/run/udev/data/n{index}") or "").splitlines():
-        key, _equals, value = line.partition("=")
-        if key == "E:ID_NET_LINK_FILE":
-            return value
-    return ""
+    """The .link file that udev took for the interface (its property ID_NET_LINK_FILE); empty where it took none."""
+    done = host.run(["udevadm", "info", "--query=property", f"/sys/class/net/{interface}"])
+    properties = dict(line.partition("=")[::2] for line in done.output.splitlines())
+    return properties.get("ID_NET_LINK_FILE", "") if done.code == 0 else ""
 
 
 # NetworkManager ------------------------------------------------------------------------------------------------------

@@ -35,6 +35,9 @@ _HEADER = "# Written by lowlatency.ec2 (os_tuning). Changes are lost; set os_tun
 #: What passes through a shell, GRUB's own shell, sed in grubby, and the kernel as it is.
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=~^-]*")
 
+#: An assignment in GRUB's files that are read by a shell; the group is what is assigned.
+_OVERWRITES = re.compile(r"^\s*(?:export\s+)?GRUB_CMDLINE_LINUX_DEFAULT=(.*)$", re.MULTILINE)
+
 
 class Parameter(t.NamedTuple):
     """A parameter of a command line. value: none for a bare flag."""
@@ -90,19 +93,20 @@ def _parameter(word: str, quoted: bool) -> Parameter:
 
 def render(parameters: t.Iterable[Parameter]) -> str:
     """A command line that C(parse) reads as these parameters. Raises ValueError for what no command line can say."""
-    words: list[str] = []
-    for parameter in parameters:
-        name, value = parameter
-        if value is None:
-            word = f'"{name}"' if _blank(name) else name
-        elif _blank(name):
-            word = f'"{name}={value}"'
-        else:
-            word = f'{name}="{value}"' if _blank(value) else f"{name}={value}"
-        if parse(word) != [parameter]:
-            raise ValueError(f"no command line says {parameter!r}")
-        words.append(word)
-    return " ".join(words)
+    wanted = list(parameters)
+    line = " ".join(map(_rendered, wanted))
+    if parse(line) != wanted:
+        raise ValueError(f"no command line says {wanted!r}")
+    return line
+
+
+def _rendered(parameter: Parameter) -> str:
+    name, value = parameter
+    if value is None:
+        return f'"{name}"' if _blank(name) else name
+    if _blank(name):
+        return f'"{name}={value}"'
+    return f'{name}="{value}"' if _blank(value) else f"{name}={value}"
 
 
 def _blank(text: str) -> bool:
@@ -154,7 +158,7 @@ class Cmdline:
             notes.append(f"the running command line has {name} {len(running)} times: {', '.join(running)}")
         lines = loader.lines(host)
         lacking = [line.entry for line in lines if values_of(line.parameters, name)[-1:] != [value]]
-        if lacking and values_of(lines[0].parameters, name) and loader.hint(host):
+        if lacking and loader.hint(host):
             notes.append(loader.hint(host))
         return Reading(
             running={name: running[-1]} if running else {},
@@ -196,7 +200,7 @@ class GrubDropIn:
         found: list[Line] = []
         title = ""
         for text in (host.read(GRUB_CONFIG) or "").splitlines():
-            keyword, _blank, rest = text.strip().partition(" ")
+            keyword, rest = _pair(text)
             if keyword == "menuentry":
                 title = rest
             elif keyword in ("linux", "linux16", "linuxefi"):
@@ -211,8 +215,9 @@ class GrubDropIn:
 
     def hint(self, host: Host) -> str:
         for path in host.glob("/etc/default/grub.d/*.cfg"):
-            if path > GRUB_DROPIN and "GRUB_CMDLINE_LINUX_DEFAULT" in (host.read(path) or ""):
-                return f"{path} comes later and sets GRUB_CMDLINE_LINUX_DEFAULT"
+            later = _OVERWRITES.search(host.read(path) or "") if path > GRUB_DROPIN else None
+            if later and "GRUB_CMDLINE_LINUX_DEFAULT" not in later[1]:
+                return f"{path} comes later and overwrites GRUB_CMDLINE_LINUX_DEFAULT"
         return ""
 
     def keep(self, host: Host, wanted: t.Mapping[str, str]) -> None:
@@ -342,7 +347,7 @@ class Grubby:
         """Kernel and options of each entry but the rescue ones. Files, since grubby takes a second for its answer."""
         found: list[tuple[str, str]] = []
         for path in host.glob(f"{ENTRIES}/*.conf"):
-            keys = dict(_pair(line) for line in (host.read(path) or "").splitlines() if line.strip())
+            keys = dict(map(_pair, (host.read(path) or "").splitlines()))
             kernel, options = keys.get("linux", ""), keys.get("options", "")
             if "$kernelopts" in options:
                 return _info(host)
@@ -366,8 +371,9 @@ def _last(parameters: t.Sequence[Parameter], name: str) -> str | None:
 
 
 def _pair(line: str) -> tuple[str, str]:
-    key, _blank, value = line.strip().partition(" ")
-    return key, value.strip()
+    """The first word of a line, and the rest."""
+    words = line.split(None, 1)
+    return words[0] if words else "", words[1].strip() if len(words) > 1 else ""
 
 
 def _info(host: Host) -> list[tuple[str, str]]:

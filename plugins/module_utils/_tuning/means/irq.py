@@ -51,8 +51,8 @@ class Irq(t.NamedTuple):
 
 
 class IrqAffinity:
-    """The means C(irq). target: nic (of the default route's interface), default (of interrupts to come) or all (that are
-    there, but the NIC's: who wants those elsewhere turns C(nic) off or to another list).
+    """The means C(irq). target: nic (of the default route's interface), default (of interrupts to come) or all (that
+    are there, but the NIC's: who wants those elsewhere turns C(nic) off or to another list).
 
     value: a list of vCPUs. An interrupt that is allowed fewer of them (irqbalance gives each just one) is as wanted.
     """

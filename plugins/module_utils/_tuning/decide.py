@@ -140,24 +140,24 @@ def restored(entry: Entry, before: Look, after: Look, error: str = "") -> Result
         return _result(setting, FAILED, f"it was not turned back: {error}", before, after.reading.running)
     if after.error or after.reading.unsupported:
         return _result(setting, APPLIED, "turned back", before, {})
-    differing = _unlike_original(entry, after.reading)
-    if not differing:
-        return Result(
-            knob.id, knob.group, APPLIED, "turned back to what it was", _relevant(before.reading), dict(entry.original)
-        )
-    if knob.effect == BOOT:
-        reason = "turned back; the running kernel has it until the next boot"
-        return Result(knob.id, knob.group, PENDING_REBOOT, reason, _relevant(before.reading), dict(entry.original))
-    return _result(setting, FAILED, f"it was not turned back: {_some(differing)}", before, after.reading.running)
+    unlike = _unlike_original(entry, after.reading)
+    if knob.effect == BOOT and (unlike or (after.reading.runs and not after.reading.persisted)):
+        status, reason = PENDING_REBOOT, "turned back; the running kernel has it until the next boot"
+    elif unlike:
+        return _result(setting, FAILED, f"it was not turned back: {_some(unlike)}", before, after.reading.running)
+    else:
+        status, reason = APPLIED, "turned back to what it was"
+    was = {item: entry.original[item] for item in sorted(before.reading.wanted) if item in entry.original}
+    return Result(knob.id, knob.group, status, reason, _relevant(before.reading), was)
 
 
 def expected_back(entry: Entry, before: Look) -> Result:
     """What turning a knob back would give, for check mode."""
-    after = before
+    reading = dataclasses.replace(before.reading, persisted=False)
     if entry.setting.knob.effect != BOOT:
         running = {item: entry.original.get(item, value) for item, value in before.reading.running.items()}
-        after = Look(dataclasses.replace(before.reading, running=running))
-    return restored(entry, before, after)
+        reading = dataclasses.replace(reading, running=running)
+    return restored(entry, before, dataclasses.replace(before, reading=reading))
 
 
 def passed_over(skipped: Skipped) -> Result:

@@ -195,10 +195,25 @@ class _Run:
         self.store = store
         self.settings = settings
         self.leaving = leaving
-        self.looks = look_all(work, settings, lasts_by(store, work))
         old = [store.entries[id_].setting for id_ in leaving]
         self.looks_back = look_all(work, old, lasts_by(store, work))
-        self.turning = [each for each in settings if decide.to_turn(each, self.looks[each.id], self._entry(each.id))]
+        self._look()
+
+    def _look(self) -> None:
+        """See what is to be turned, as the machine and the store are now."""
+        self.looks = look_all(self.work, self.settings, lasts_by(self.store, self.work))
+        self.turning = [
+            each
+            for each in self.settings
+            if decide.to_turn(each, self.looks[each.id], self._entry(each.id)) or self._shared(each)
+        ]
+
+    def _shared(self, setting: Setting) -> bool:
+        """Whether a knob that is to be turned back turns the same thing, so that the thing will not stay as it is."""
+        thing = (setting.knob.means, setting.knob.target)
+        old = [self.store.entries[id_].setting.knob for id_ in self.leaving if id_ in self.store.entries]
+        there = not self.looks[setting.id].error and not self.looks[setting.id].reading.unsupported
+        return there and any((knob.means, knob.target) == thing for knob in old if knob.id != setting.id)
 
     def _entry(self, id_: str) -> Entry | None:
         """The entry of a knob, unless it is turned back first."""
@@ -215,6 +230,7 @@ class _Run:
         turned: list[Result] = []
         if self.leaving:
             back, self.store = turn_back(self.work, self.store, self.leaving, self.looks_back)
+            self._look()
         stuck = {result.id for result in back if result.status == FAILED}
         turning = [setting for setting in self.turning if setting.id not in stuck]
         if turning:

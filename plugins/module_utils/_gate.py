@@ -45,6 +45,9 @@ EVIDENCE: Mapping[str, tuple[str, ...]] = {
 # What is compared of a measure, with the probability of its quantile.
 QUANTILES = {"p50": 0.5, "p99": 0.99}
 
+# Samples of one go alone can't tell what the machine does by itself from one go to the next.
+LEAST_BLOCKS = 2
+
 #: The two quantiles, and how much was lost.
 COMPARISONS_OF_A_MEASURE = len(QUANTILES) + 1
 
@@ -169,6 +172,8 @@ def _why_not(before: Runs, after: Runs) -> str:
         return "nothing was answered before"
     if len({run.way for run in (*before, *after)}) > 1:
         return "was measured in different ways, so that figures can't be compared"
+    if sum(len(run.blocks) for run in before) < LEAST_BLOCKS:
+        return "one run without blocks does not show the noise of the machine; measure several times"
     return ""
 
 
@@ -229,14 +234,14 @@ def _verdict_of(record: Mapping[str, Any], lost_verdict: str) -> str:
 
 
 def figure(runs: Runs, quantile: str, error: float) -> Figure | None:
-    """A quantile of some runs, each of its bounds wrong with a chance of at most error; None with too few samples.
+    """A quantile of some runs, each of its bounds wrong with a chance of at most error; None with too few samples or blocks.
 
     With enough blocks the bounds are order statistics of the blocks' own quantiles, so that what differs from block to
     block (connections, queues, noise of the machine) widens them, and one bad block doesn't move them. With fewer they
     are those of all samples together, and as wide as the blocks lie apart at least.
     """
     values = sorted(getattr(block, quantile) for run in runs for block in run.blocks)
-    if not values:
+    if len(values) < LEAST_BLOCKS:
         return None
     bounds = interval_of(values, 0.5, error)
     if bounds is None:

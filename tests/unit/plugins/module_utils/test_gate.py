@@ -123,7 +123,7 @@ def test_what_cant_be_compared_is_not_evaluated(before: list[Run], after: list[R
 
 def test_too_few_samples_for_the_tail_are_not_evaluated_though_the_median_could_be() -> None:
     few = run(blocks=1, samples=200, histogram=histogram_us([40] * 200))
-    record = judge(*sides(few, few, runs=1), "nic")
+    record = judge(*sides(few, few, runs=3), "nic")
     assert record["decision"] == "not_evaluated"
     assert measure(record)["p50_verdict"] == "no_difference"
     assert measure(record)["p99_verdict"] == "not_evaluated"
@@ -132,7 +132,15 @@ def test_too_few_samples_for_the_tail_are_not_evaluated_though_the_median_could_
 
 def test_a_median_that_got_worse_rolls_back_even_when_the_tail_is_unknown() -> None:
     few = [run(p50, blocks=1, samples=200, histogram=histogram_us([int(p50)] * 200)) for p50 in (40, 90)]
-    assert judge(*sides(few[0], few[1], runs=1), "nic")["decision"] == "roll_back"
+    assert judge(*sides(few[0], few[1]), "nic")["decision"] == "roll_back"
+
+
+def test_one_run_without_blocks_is_no_evidence() -> None:
+    once = [run(p50, blocks=1) for p50 in (40, 90)]
+    record = judge(*sides(once[0], once[1], runs=1), "nic")
+    assert record["decision"] == "not_evaluated"
+    assert measure(record)["reason"].startswith("one run without blocks does not show the noise of the machine")
+    assert judge(*sides(once[0], once[1], runs=2), "nic")["decision"] == "roll_back"
 
 
 def test_answers_that_stay_away_are_worse() -> None:
@@ -171,7 +179,7 @@ def test_few_blocks_are_bounded_by_all_samples_and_by_their_spread() -> None:
     histogram = histogram_us([40] * 2_000)
     runs = [Run((Block(p50, 80),), histogram, 2_000) for p50 in (38.0, 41.5)]
     assert figure(runs, "p50", 0.001) == Figure(39.75, 38.0, 41.5, (38.0, 41.5))
-    assert figure(runs[:1], "p50", 0.001) == Figure(38.0, 38.0, 41.0, (38.0,))
+    assert figure(runs[:1], "p50", 0.001) is None
 
 
 def test_no_blocks_are_no_figure() -> None:

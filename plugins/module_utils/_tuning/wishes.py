@@ -86,16 +86,29 @@ def extra_knob(given: t.Mapping[str, t.Any]) -> Knob:
     raise_for(problems)
     known = {name: value for name, value in given.items() if value is not None}
     known.setdefault("source", "own knob")
-    known["value"] = _texts(known["value"])
+    known["value"] = _texts(known["value"], label)
     if "applies_if" in known:
         known["applies_if"] = tuple(known["applies_if"])
     if "verify" in known:
-        known["verify"] = tuple((str(path), text_of(value)) for path, value in known["verify"])
+        known["verify"] = tuple(_proof(pair, label) for pair in known["verify"])
     return Knob(**known)
 
 
-def _texts(value: t.Any) -> str | dict[str, str]:
-    return {name: text_of(each) for name, each in value.items()} if isinstance(value, t.Mapping) else text_of(value)
+def _proof(pair: t.Any, label: str) -> tuple[str, str]:
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise InvalidInput(f"{label}: verify has {pair!r}, which is no list of a path and a value")
+    return str(pair[0]), text_of(pair[1])
+
+
+def _texts(value: t.Any, label: str) -> str | dict[str, str]:
+    values = list(value.values()) if isinstance(value, t.Mapping) else [value]
+    if not all(isinstance(each, (str, int, float)) for each in values):
+        raise InvalidInput(
+            f"{label}: value {value!r} is neither a text or number, nor a dictionary from families to them"
+        )
+    return (
+        {str(name): text_of(each) for name, each in value.items()} if isinstance(value, t.Mapping) else text_of(value)
+    )
 
 
 def text_of(value: t.Any) -> str:
@@ -166,7 +179,11 @@ def _wrong_for_means(knob: Knob, value: str) -> str:
     # GRUB's defaults are a shell script, and the kernel splits its command line at blanks.
     if knob.means == "cmdline" and re.search(r"[\s\"'`$\\;&|<>#]", value):
         return "has a blank, a quote or another character that a boot loader's files do not carry"
-    if knob.means == "limits" and "{" not in value and not re.fullmatch(r"(-?\d+|unlimited)(:(-?\d+|unlimited))?", value):
+    if (
+        knob.means == "limits"
+        and "{" not in value
+        and not re.fullmatch(r"(-?\d+|unlimited)(:(-?\d+|unlimited))?", value)
+    ):
         return "is neither a number nor unlimited, nor two of them as soft:hard"
     return ""
 

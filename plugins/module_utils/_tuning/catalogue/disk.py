@@ -17,10 +17,10 @@ KNOBS: tuple[Knob, ...] = (
         target="scheduler",
         value="none",
         summary=(
-            "No I/O scheduler: NVMe orders requests itself. mq-deadline, as the original AMI builder has it, is another "
-            "value."
+            "No I/O scheduler: NVMe orders requests itself. mq-deadline, as the original AMI builder has it, is another"
+            " value."
         ),
-        source="aws-samples part_2_os_tuning_reference (none for NVMe; its playbook: mq-deadline)",
+        source="aws-samples part_2_os_tuning_reference (none for NVMe; its playbook mq-deadline)",
         risk="low",
         applies_if=("disks",),
     ),

@@ -217,6 +217,23 @@ def test_a_dictionary_that_is_no_knob_names_all_that_is_wrong() -> None:
     assert "extra_knobs: x: summary is missing" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"verify": [["/proc/x"]]}, "verify has ['/proc/x'], which is no list of a path and a value"),
+        ({"verify": ["ab"]}, "verify has 'ab'"),
+        ({"value": ["1"]}, "value ['1'] is neither a text"),
+        ({"value": {"intel": {}}}, "is neither a text or number"),
+    ],
+)
+def test_a_dictionary_with_odd_parts(changes: dict[str, t.Any], told: str) -> None:
+    good = {"id": "x", "group": "mine", "means": "sysctl", "target": "a.b", "value": 1, "summary": "A knob"}
+    assert extra_knob(good).value == "1"
+    with pytest.raises(InvalidInput, match="extra_knobs: x: ") as raised:
+        extra_knob({**good, **changes})
+    assert told in str(raised.value)
+
+
 @pytest.mark.parametrize("count", [0, -1, 7, 8, 9, True, "2", 2.0])
 def test_counts_that_leave_no_vcpu_for_one_of_the_two(count: t.Any) -> None:
     text = wrong(Wish(housekeeping=count))

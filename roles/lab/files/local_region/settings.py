@@ -17,7 +17,7 @@ from local_region.faults import ScenarioError, parse_scenarios
 LAB_COUNT = 16
 DEFAULT_API_PORT = 4566
 DEFAULT_REGION = "ap-northeast-1"
-DEFAULT_IMAGE_DIR = "/var/cache/lowlatency-lab"
+DEFAULT_IMAGE_DIR = "/var/cache/lowlatency-machine"
 
 # A lab that runs goes on unchanged when only these differ.
 HARMLESS = frozenset({"owner_uid", "owner_gid"})

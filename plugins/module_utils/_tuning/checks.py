@@ -22,8 +22,9 @@ OK = "ok"
 WARNING = "warning"
 NOT_APPLICABLE = "not_applicable"
 
-#: Steal time above this share of all time since boot is worth a word: a dedicated vCPU has none.
-_MOST_STEAL = 0.001
+#: Steal time above the first share of all time since boot is worth a word: a dedicated vCPU has none. Only the highest
+#: share that is exceeded is told, so that two runs tell the same.
+_STEAL_SHARES = (0.001, 0.01, 0.1)
 #: A container engine that hangs must not hang us.
 _PATIENCE_S = "10"
 _CONTAINER_FIELDS = (".Name", *(f".HostConfig.{name}" for name in ("NetworkMode", "NanoCpus", "CpuQuota", "CpuPeriod")))
@@ -184,11 +185,12 @@ def _steal_time(host: Host, facts: Facts, plan: CpuPlan) -> Verdict:
         return NOT_APPLICABLE, "the kernel does not count steal time"
     ticks = [int(field) for field in fields[1:9]]
     share = ticks[7] / (sum(ticks) or 1)
-    if share <= _MOST_STEAL:
+    exceeded = [each for each in _STEAL_SHARES if share > each]
+    if not exceeded:
         return OK, "the hypervisor takes no vCPU away to speak of"
     return WARNING, (
-        f"{share:.1%} of the time since boot the hypervisor ran others instead (steal time): a burstable or "
-        "overcommitted instance cannot be tuned to a steady latency"
+        f"for more than {exceeded[-1]:.1%} of the time since boot the hypervisor ran others instead (steal time): a "
+        "burstable or overcommitted instance cannot be tuned to a steady latency"
     )
 
 

@@ -174,7 +174,9 @@ CASES = (
     Case("ena_express", WARNING, "ena_srd_mode 1", {}, {"ethtool -S ens5": Done(0, SRD.format(1), "")}),
     Case("steal_time", NOT_APPLICABLE, "does not count", {}, {}),
     Case("steal_time", OK, "takes no vCPU away", {"/proc/stat": "cpu  500 0 300 90000 10 0 5 40 0 0\ncpu0 1 2 3"}, {}),
-    Case("steal_time", WARNING, "10.0% of the time", {"/proc/stat": "cpu  500 0 300 8195 0 0 5 1000 0 0\n"}, {}),
+    Case("steal_time", WARNING, "more than 1.0% of", {"/proc/stat": "cpu  500 0 300 8195 0 0 5 1000 0 0\n"}, {}),
+    Case("steal_time", WARNING, "more than 10.0% of", {"/proc/stat": "cpu  500 0 300 8195 0 0 5 1001 0 0\n"}, {}),
+    Case("steal_time", WARNING, "more than 0.1% of", {"/proc/stat": "cpu  500 0 300 8195 0 0 5 50 0 0\n"}, {}),
     Case("swap", OK, "no swap", {"/proc/swaps": SWAPS}, {}),
     Case(
         "swap",

@@ -145,7 +145,9 @@ class Tunable(RecordedHost):
             if path.is_symlink():
                 found[name] = f"-> {path.readlink()}"
             elif path.is_file():
-                found[name] = path.read_text(encoding="utf-8").strip()
+                text = path.read_text(encoding="utf-8")
+                # The kernel shows a list with tabs, however it was written.
+                found[name] = " ".join(text.split()) if name.startswith("proc/") else text
             elif not any(path.iterdir()):
                 found[name] = "(empty)"
         return found

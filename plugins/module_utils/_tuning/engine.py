@@ -124,6 +124,8 @@ def absent(host: Host, groups: t.Sequence[str] = (), check: bool = False) -> Out
             left = work.has_unit and not groups
             if left and not check:
                 boot_unit.remove(host)
+            if not groups and not check:
+                saved.remove(host)
             return Outcome(work.facts, work.plan, changed=left, notes=note)
         chosen = [id_ for id_, entry in store.entries.items() if not groups or entry.setting.knob.group in groups]
         left_wish = without(wish, groups or wish.groups, ALL)

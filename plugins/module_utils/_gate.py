@@ -212,7 +212,7 @@ def _compared(name: str, before: Runs, after: Runs, options: Options, comparison
         sides = figure(before, quantile, alpha / 2), figure(after, quantile, alpha / 2)
         verdict, drift_us = NOT_EVALUATED, None
         if sides[0] and sides[1]:
-            drift_us = drift(sides[0].centres, sides[1].centres, options.alpha)
+            drift_us = drift(sides[0].centres, sides[1].centres, alpha)
             verdict = compare(sides[0], sides[1], drift_us or 0.0, options)
         record.update(_figure_record(quantile, sides[0], sides[1], drift_us, verdict))
         reasons[verdict].append(_told(quantile, sides[0], sides[1]))
@@ -220,6 +220,8 @@ def _compared(name: str, before: Runs, after: Runs, options: Options, comparison
     reasons[lost_verdict].append(told)
     verdict = _verdict_of(record, lost_verdict)
     reason = ", ".join(reasons[verdict]) if verdict != NO_DIFFERENCE else "no difference beyond chance and drift"
+    if len(before) == len(after) == 1:
+        reason += " (one run each, so that the drift between runs is not known)"
     head = {"name": name, "verdict": verdict, "reason": reason, **_counts(before, after)}
     return {**head, **record, "lost_verdict": lost_verdict}
 

@@ -235,11 +235,12 @@ def _names_of(knob: Knob) -> t.Iterator[str]:
 
 
 def _words_of(knob: Knob) -> t.Iterator[str]:
-    for option, word, known in (
+    words: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("means", knob.means, MEANS),
         ("effect", knob.effect, (NOW, BOOT)),
         ("risk", knob.risk, RISKS),
-    ):
+    )
+    for option, word, known in words:
         if word not in known:
             yield f"{option} {word!r} is unknown{_close(word, known)}, known are {', '.join(known)}"
     if knob.means == "cmdline" and knob.effect != BOOT:
@@ -248,8 +249,8 @@ def _words_of(knob: Knob) -> t.Iterator[str]:
         try:
             conditions.find(name)
         except KeyError:
-            known = [*conditions.CONDITIONS, *(f"{word}:..." for word in conditions.ARGUED)]
-            yield f"applies_if {name!r} is unknown{_close(name, known)}, known are {', '.join(known)}"
+            names_known = [*conditions.CONDITIONS, *(f"{word}:..." for word in conditions.ARGUED)]
+            yield f"applies_if {name!r} is unknown{_close(name, names_known)}, known are {', '.join(names_known)}"
 
 
 def _values_of(knob: Knob) -> t.Iterator[str]:

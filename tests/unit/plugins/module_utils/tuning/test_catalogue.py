@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning import catalogue, wishes
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.catalogue import ALL, DEFAULT_GROUPS
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.checks import CHECKS
-from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.conditions import find
+from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.conditions import ARGUED, CONDITIONS, find
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.contradictions import contradictions
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.cpu_plan import plan_cpus
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.facts import Cpu, CpuPlan, Facts, Topology
@@ -371,3 +371,23 @@ def test_the_comparison_tells_the_true_default() -> None:
         for name in re.findall(r"`([a-z0-9_]+)`", " ".join(told)):
             if name in ALL:
                 assert ALL[name].enabled is wanted, name
+
+
+def test_the_jobs_page_names_all_checks_conditions_and_groups() -> None:
+    page = (ROOT / "docs" / "os-tuning.md").read_text(encoding="utf-8")
+    table = page.partition("## Checks without a change")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z_]+)` \|", table, re.MULTILINE) == list(CHECKS)
+    own = page.partition("## Knobs of your own")[2].partition("\n## ")[0]
+    told = own.partition("Conditions: ")[2]
+    assert set(re.findall(r"`([a-z0-9_]+)[:`]", told)) == {*CONDITIONS, *ARGUED}
+    assert set(re.search(r"means: \S+\s+# (.*)", own)[1].split(", ")) == set(MEANS)  # type: ignore[index]
+    assert all(f"`{group}`" in page for group in GROUPS)
+
+
+def test_variables_on_the_jobs_page_are_the_roles() -> None:
+    defaults_text = (ROOT / "roles" / "os_tuning" / "defaults" / "main.yml").read_text(encoding="utf-8")
+    known = set(re.findall(r"^(os_tuning_\w+):", defaults_text, re.MULTILINE)) | {"os_tuning_reboot_required"}
+    for name in ("os-tuning.md", "os-tuning-knobs.md"):
+        page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+        named = set(re.findall(r"\bos_tuning_\w+\b", page)) - {"os_tuning_gate_"}
+        assert named <= known, named - known

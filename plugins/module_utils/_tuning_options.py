@@ -104,7 +104,7 @@ def returned(outcome: Outcome) -> dict[str, t.Any]:
 def summary_of(outcome: Outcome) -> str:
     """What was done or seen, in a line."""
     counts = ", ".join(f"{count} {status}" for status, count in outcome.counts.items()) or "no knob was turned"
-    failed = f" ({', '.join(outcome.ids(FAILED))})" if outcome.ids(FAILED) else ""
+    failed = f"; failed: {', '.join(outcome.ids(FAILED))}" if outcome.ids(FAILED) else ""
     return f"{counts}{failed}{'; a reboot is required' if outcome.reboot_required else ''}"
 
 

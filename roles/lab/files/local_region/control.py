@@ -19,12 +19,14 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from local_region import preflight
 from local_region.daemon import Record
 from local_region.hosts import linux
 from local_region.hosts.processes import ProcessId, in_network_namespaces, with_argument
+from local_region.machine.image import ImageError, base_image
 from local_region.network.layout import LabNetwork
 from local_region.preflight import LabError
 from local_region.settings import Settings
@@ -55,8 +57,12 @@ def up(settings: Settings, say: Say, check: bool = False) -> dict[str, Any]:
         preflight.check_machine()
         preflight.check_addresses(LabNetwork(settings.index).conflicts(), settings.index)
         preflight.check_port(settings.api_port)
+        if settings.machines:
+            preflight.check_programs(preflight.MACHINE_PROGRAMS)
         if check:
             return {"changed": True, "endpoint_url": f"http://127.0.0.1:{settings.api_port}", "endpoints": []}
+        if settings.machines:
+            _make_image(settings, say)
         if _traces(settings):
             say("removing what an earlier lab left")
             _sweep(settings)
@@ -65,6 +71,14 @@ def up(settings: Settings, say: Say, check: bool = False) -> dict[str, Any]:
         if record is None:
             raise LabError(f"the lab ended right after it came up, see {_log_path(settings)}")
         return _described(record, changed=True)
+
+
+def _make_image(settings: Settings, say: Say) -> None:
+    """Have the machines' image there before the lab is, so that no launch waits minutes for it."""
+    try:
+        base_image(Path(settings.machine_image_dir), say)
+    except ImageError as error:
+        raise LabError(f"lab_machines: {error}") from error
 
 
 def down(settings: Settings, say: Say, check: bool = False) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import shutil
 import socket
 import stat
 import sys
+from collections.abc import Mapping
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PROGRAMS = {  # program: Debian package
@@ -24,6 +25,14 @@ PROGRAMS = {  # program: Debian package
     "sudo": "sudo",
     "sysctl": "procps",
     "python3": "python3-minimal",
+}
+MACHINE_PROGRAMS = {  # for lab_machines
+    "qemu-system-x86_64": "qemu-system-x86",
+    "qemu-img": "qemu-utils",
+    "debootstrap": "debootstrap",
+    "mke2fs": "e2fsprogs",
+    "setpriv": "util-linux",
+    "nsenter": "util-linux",
 }
 _TUN = "/dev/net/tun"
 
@@ -49,12 +58,17 @@ def check_machine() -> None:
         is_device = False
     if not is_device:
         raise LabError(f"{_TUN} is missing: the lab needs the kernel's tun module (modprobe tun)")
-    missing = [name for name in PROGRAMS if shutil.which(name, path=SEARCH_PATH) is None]
-    if missing:
-        packages = sorted({PROGRAMS[name] for name in missing})
-        raise LabError(f"missing programs: {', '.join(missing)}; install the Debian packages {' '.join(packages)}")
+    check_programs(PROGRAMS)
     if importlib.util.find_spec("moto") is None:
         raise LabError(f"lab_python: {sys.executable} has no moto; install 'moto[server]' or name another Python")
+
+
+def check_programs(programs: Mapping[str, str]) -> None:
+    """Raise LabError when one of these programs, each with its Debian package, is missing."""
+    missing = [name for name in programs if shutil.which(name, path=SEARCH_PATH) is None]
+    if missing:
+        packages = sorted({programs[name] for name in missing})
+        raise LabError(f"missing programs: {', '.join(missing)}; install the Debian packages {' '.join(packages)}")
 
 
 def check_port(port: int) -> None:

@@ -18,6 +18,8 @@ from local_region.exchange.dns import Dns
 from local_region.exchange.listener import Listener
 from local_region.faults import Faults
 from local_region.hosts.backend import HostSpec
+from local_region.hosts.by_kind import HostsByKind
+from local_region.hosts.machine_host import MachineHosts
 from local_region.hosts.namespace_host import NamespaceHosts
 from local_region.network.addressing import ENDPOINT_COUNT, LabAddressing
 from local_region.network.layout import LabNetwork
@@ -59,7 +61,7 @@ class Region:
         self.dns = Dns(topology, state_dir)
         self.delay_line = DelayLine(self.network, topology)
         self.truth = TruthFile(settings.truth_path, topology.truths_us(), (settings.owner_uid, settings.owner_gid))
-        self.hosts = NamespaceHosts(
+        self.namespaces = NamespaceHosts(
             network=self.network,
             hosts_dir=f"{state_dir}/hosts",
             log_dir=f"{state_dir}/log",
@@ -69,6 +71,17 @@ class Region:
             launched=self._launched,
             gone=self._gone,
         )
+        self.machines = MachineHosts(
+            addressing=plan,
+            hosts_dir=f"{state_dir}/machines",
+            log_dir=f"{state_dir}/log",
+            image_dir=settings.machine_image_dir,
+            max_cores=settings.machine_max_cores,
+            max_memory_mib=settings.machine_memory_mib,
+            launched=self._launched,
+            gone=self._gone,
+        )
+        self.hosts = HostsByKind(self.namespaces, self.machines)
         self.api = RegionApi(
             port=settings.api_port,
             region=settings.region,
@@ -77,6 +90,7 @@ class Region:
             rack_for=topology.rack_for,
             public_pool=plan.public_pool,
             elastic_pool=plan.elastic_pool,
+            machines=settings.machines,
         )
         self.endpoints = [
             {"name": endpoint.name, "host": endpoint.host, "port": endpoint.port} for endpoint in topology.endpoints
@@ -116,7 +130,8 @@ class Region:
         yield "the exchange", _while(self.listener.start, self.listener.stop)
         yield "the DNS server", _while(self.dns.start, self.dns.stop)
         yield "the delay line", _while(self.delay_line.start, self.delay_line.stop)
-        yield "the hosts", _while(self.hosts.open, self.hosts.close)
+        yield "the hosts", _while(self.namespaces.open, self.namespaces.close)
+        yield "the machines", _while(self.machines.open, self.machines.close)
 
     def _launched(self, spec: HostSpec) -> None:
         """Put a new instance into its rack, before the API's answer names it and before it can send anything."""

@@ -211,6 +211,15 @@ def test_idle_and_frequency_knobs_are_for_intel_alone(family: str) -> None:
     assert {"governor", "intel_idle_max_cstate"} <= {setting.id for setting in resolved(machine("intel"))}
 
 
+def test_a_kernel_without_a_driver_is_not_asked_to_prove_it() -> None:
+    """Debian 12's cloud kernel, which EC2 images have, is built without intel_idle and without vfio's noiommu mode."""
+    config = {"CONFIG_NO_HZ_FULL": "y", "CONFIG_RCU_NOCB_CPU": "y", "CONFIG_VFIO_PCI": "m", "CONFIG_CPU_IDLE": "y"}
+    turned = resolved(machine(kernel_config=config), tuple(GROUPS), knobs={"vfio_noiommu": True})
+    proofs = {path for setting in turned for path, _text in setting.verify}
+    assert not any(path.startswith(("/sys/module/intel_idle", "/sys/module/vfio/")) for path in proofs)
+    assert {"processor_max_cstate", "vfio_pci"} <= {setting.id for setting in turned}
+
+
 def test_graviton_has_its_own_values() -> None:
     values = {setting.id: setting.value for setting in resolved(machine("graviton", siblings=1))}
     assert (values["thp"], values["busy_poll"], values["busy_read"]) == ("madvise", "25", "25")

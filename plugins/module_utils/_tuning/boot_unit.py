@@ -90,7 +90,8 @@ def remove(host: Host) -> bool:
     there = [path for path in _UNIT_FILES if host.exists(path)]
     if there:
         host.check("systemctl", "disable", "--now", EARLY_UNIT, LATE_UNIT)
-    changed = [host.remove(path) for path in (*there, BOOT_RECORD)]
+    # Also those that are not there: a stopped run may have left one half written.
+    changed = [host.remove(path) for path in (*_UNIT_FILES, BOOT_RECORD)]
     if host.exists(PACKAGE):
         try:
             shutil.rmtree(host.path(PACKAGE))

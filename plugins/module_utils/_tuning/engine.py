@@ -86,12 +86,12 @@ def present(host: Host, wish: Wish, check: bool = False) -> Outcome:
         new_wish = merged(old.wish if old else None, wish, ALL)
         store = Store(new_wish, saved.planned_for(work.facts), old.entries if old else {})
         run = _Run(work, store, resolved.settings, leaving=_leaving(store, resolved.settings, wish.groups))
-        changes = run.predicted() if check else run.done()
         complete = old == store and work.has_unit
-        if not check:
-            saved.save(host, run.store)
-            if not work.has_unit:
-                boot_unit.install(host)
+        if not check and not complete:
+            # First, so that nothing is turned on a machine that could not bring it back at a boot.
+            saved.save(host, store)
+            boot_unit.install(host)
+        changes = run.predicted() if check else run.done()
         results = [*changes, *run.untouched(), *map(decide.passed_over, resolved.skipped)]
         return _outcome(
             work,
@@ -172,9 +172,10 @@ def reapply(host: Host, stage: str) -> Outcome:
         if store is None:
             work, note = _looked_at(host, Wish())
             return Outcome(work.facts, work.plan, notes=note)
-        work, resolved, note = _replanned(host, store.wish)
+        work, note = _looked_at(host, store.wish)
         results: list[Result] = []
         if stage == EARLY and dict(store.planned_for) != saved.planned_for(work.facts):
+            work, resolved, note = _replanned(host, store.wish)
             results, store = _plan_anew(work, store, resolved)
         again = [
             entry.setting

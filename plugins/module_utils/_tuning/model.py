@@ -51,8 +51,8 @@ class KnobFailed(TuningError):
 class Knob:
     """One entry of the catalogue. Nothing in here depends on a machine.
 
-    value: what is wanted, as a template with {names} of the machine's figures (see resolve.py), for all CPU families, or
-    per family with "default" for the others. A family that has no value does not have the knob.
+    value: what is wanted, as a template with {names} of the machine's figures (see resolve.py), for all CPU families,
+    or per family with "default" for the others. A family that has no value does not have the knob.
     verify: further files of the running kernel that prove that it took the knob, as (path, template) pairs; a file's
     bracketed word counts where it lists choices.
     applies_if: names of conditions (conditions.py) that all must hold; each gives the reason when it does not.
@@ -62,7 +62,7 @@ class Knob:
     group: str
     means: str
     target: str
-    value: t.Union[str, t.Mapping[str, str]]
+    value: str | t.Mapping[str, str]
     summary: str
     source: str
     risk: str = "low"

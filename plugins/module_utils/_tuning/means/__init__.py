@@ -35,7 +35,7 @@ class Means(t.Protocol):
         """
 
     def restore(self, host: Host, facts: Facts, setting: Setting, original: t.Mapping[str, str]) -> None:
-        """Turn the running kernel back to the values (item to value) that were read on first contact. Raises KnobFailed.
+        """Turn the running kernel back to the values (item to value) that were read on first contact.
 
-        An item that is gone since (an interrupt, a device) is left out.
+        An item that is gone since (an interrupt, a device) is left out. Raises KnobFailed.
         """

@@ -48,6 +48,9 @@ QUANTILES = {"p50": 0.5, "p99": 0.99}
 # Samples of one go alone can't tell what the machine does by itself from one go to the next.
 LEAST_BLOCKS = 2
 
+# A factor of e^20 is more than any latency varies; beyond it only the exponential would overflow.
+MOST_DRIFT = 20.0
+
 #: The two quantiles, and how much was lost.
 COMPARISONS_OF_A_MEASURE = len(QUANTILES) + 1
 
@@ -212,7 +215,7 @@ def _compared(name: str, before: Runs, after: Runs, options: Options, comparison
         sides = figure(before, quantile, alpha / 2), figure(after, quantile, alpha / 2)
         verdict, drift_us = NOT_EVALUATED, None
         if sides[0] and sides[1]:
-            drift_us = drift(sides[0].centres, sides[1].centres, alpha)
+            drift_us = drift(sides[0], sides[1], alpha)
             verdict = compare(sides[0], sides[1], drift_us or 0.0, options)
         record.update(_figure_record(quantile, sides[0], sides[1], drift_us, verdict))
         reasons[verdict].append(_told(quantile, sides[0], sides[1]))
@@ -236,7 +239,7 @@ def _verdict_of(record: Mapping[str, Any], lost_verdict: str) -> str:
 
 
 def figure(runs: Runs, quantile: str, error: float) -> Figure | None:
-    """A quantile of some runs, each of its bounds wrong with a chance of at most error; None with too few samples or blocks.
+    """A quantile of some runs, each of its bounds wrong with a chance of at most error; None with too little to go by.
 
     With enough blocks the bounds are order statistics of the blocks' own quantiles, so that what differs from block to
     block (connections, queues, noise of the machine) widens them, and one bad block doesn't move them. With fewer they
@@ -256,20 +259,25 @@ def figure(runs: Runs, quantile: str, error: float) -> Figure | None:
     return Figure(median(values), bounds[0], bounds[1], centres)
 
 
-def drift(before: Sequence[float], after: Sequence[float], alpha: float) -> float | None:
+def drift(before: Figure, after: Figure, alpha: float) -> float | None:
     """What the difference of two sides has to exceed because runs of one side, which nothing separates, differ too.
 
-    The margin of a t-test of the runs' centres with a common variance. With three runs in all it is what the two of one
-    side differ by, since a t-test would then never see anything; with one run a side it is not known.
+    In microseconds. The margin of a t-test of the runs' centres with a common variance, on a logarithmic scale, because
+    what a busy machine adds grows with what it adds to. With three runs in all it is what the two of one side differ
+    by, since a t-test would then never see anything; with one run a side it is not known.
     """
-    freedom = len(before) + len(after) - 2
+    sides = before.centres, after.centres
+    freedom = len(before.centres) + len(after.centres) - 2
     if freedom < 1:
         return None
     if freedom == 1:
-        return max(max(side) - min(side) for side in (before, after))
-    squares = sum(math.fsum((one - math.fsum(side) / len(side)) ** 2 for one in side) for side in (before, after))
-    deviation = math.sqrt(squares / freedom * (1 / len(before) + 1 / len(after)))
-    return t_quantile(alpha, freedom) * deviation
+        return max(max(side) - min(side) for side in sides)
+    # Timers can be 0 us late, so a microsecond is added on the way to the logarithm and taken off after.
+    logarithms = [[math.log1p(one) for one in side] for side in sides]
+    squares = sum(math.fsum((one - math.fsum(side) / len(side)) ** 2 for one in side) for side in logarithms)
+    deviation = math.sqrt(squares / freedom * sum(1 / len(side) for side in sides))
+    margin = min(t_quantile(alpha, freedom) * deviation, MOST_DRIFT)
+    return (1 + min(before.centre, after.centre)) * math.expm1(margin)
 
 
 def compare(before: Figure, after: Figure, drift_us: float, options: Options) -> str:

@@ -61,15 +61,16 @@ def test_ways_to_measure(rig: PingRig, options: dict[str, Any]) -> None:
 
 def test_a_slower_peer_is_detected_and_an_equal_one_is_not(rig: PingRig) -> None:
     rig.responder(cpu=CPUS[-1])
-    options = {**QUICK, "cpu": CPUS[0]}
+    # Far enough apart that each round trip meets the hog anew, and not only the first after each of its pauses.
+    options = {"samples": 64, "blocks": 16, "warmup": 1, "max_rate": 50, "cpu": CPUS[0]}
     # By turns, so that a machine that is busy with something else for a while is so on both sides.
     before: list[dict[str, Any]] = []
     same: list[dict[str, Any]] = []
-    for _turn in range(3):
+    for _turn in range(4):
         before.append(rig.ping(**options))
         same.append(rig.ping(**options))
     with hog(CPUS[-1]):
-        after = [rig.ping(**options) for _turn in range(3)]
+        after = [rig.ping(**options) for _turn in range(4)]
     neutral = tuning_gate_verdict({"ping": before}, {"ping": same}, "nic")
     harmful = tuning_gate_verdict({"ping": before}, {"ping": after}, "nic")
     assert neutral["decision"] == "keep", neutral

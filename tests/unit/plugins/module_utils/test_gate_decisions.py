@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -186,12 +187,28 @@ def test_no_blocks_are_no_figure() -> None:
     assert figure([Run()], "p50", 0.001) is None
 
 
+def centres(*values: float) -> Figure:
+    return Figure(sorted(values)[len(values) // 2], min(values), max(values), values)
+
+
 def test_drift_needs_runs() -> None:
-    assert drift([40], [45], 0.001) is None
-    assert drift([40, 43], [45], 0.001) == 3
-    assert drift([40, 40], [45, 45], 0.001) == 0
-    # t of 4 degrees at 1e-3 is 7.173; the deviation of each side is 1.
-    assert drift([39, 40, 41], [44, 45, 46], 0.001) == pytest.approx(7.173 * (2 / 3) ** 0.5, abs=1e-3)
+    assert drift(centres(40), centres(45), 0.001) is None
+    assert drift(centres(40, 43), centres(45), 0.001) == 3
+    assert drift(centres(40, 40), centres(45, 45), 0.001) == 0
+
+
+def test_drift_is_the_margin_of_a_t_test_of_logarithms() -> None:
+    before, after = ([math.exp(one) - 1 for one in side] for side in ((3.9, 4.0, 4.1), (4.4, 4.5, 4.6)))
+    # t of 4 degrees at 1e-3 is 7.173; the deviation of each side is 0.1.
+    margin = 7.173 * 0.1 * math.sqrt(2 / 3)
+    expected = math.exp(4.0) * (math.exp(margin) - 1)
+    assert drift(centres(*before), centres(*after), 0.001) == pytest.approx(expected, rel=1e-3)
+    assert drift(centres(*after), centres(*before), 0.001) == pytest.approx(expected, rel=1e-3)
+
+
+def test_drift_of_timers_that_are_never_late_and_of_a_machine_that_is_mad() -> None:
+    assert drift(centres(0, 0), centres(0, 0), 0.001) == 0
+    assert math.isfinite(drift(centres(0, 1e9), centres(1e9, 0), 1e-9) or math.inf)
 
 
 def test_drift_between_runs_takes_the_blame() -> None:

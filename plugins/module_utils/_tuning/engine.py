@@ -257,7 +257,6 @@ def _plan_anew(work: Machine, store: Store, resolved: Resolved) -> tuple[list[Re
     What the late stage applies is only noted in the store. What the boot units apply at all and is wished no more was
     not applied in this boot, and is just forgotten.
     """
-    store = dataclasses.replace(store, planned_for=saved.planned_for(work.facts))
     wanted = {setting.id for setting in resolved.settings}
     gone = [id_ for id_, entry in store.entries.items() if id_ not in wanted]
     store = store.drop([id_ for id_ in gone if store.entries[id_].setting.knob.means in BOOT_STAGES])
@@ -273,8 +272,10 @@ def _plan_anew(work: Machine, store: Store, resolved: Resolved) -> tuple[list[Re
     now = [setting for setting in resolved.settings if setting not in late]
     run = _Run(work, store, now, leaving=[id_ for id_ in gone if id_ in store.entries])
     results = run.done()
-    saved.save(work.host, run.store)
-    return results, run.store
+    # Last: a boot that is cut off before this plans anew the next time.
+    store = dataclasses.replace(run.store, planned_for=saved.planned_for(work.facts))
+    saved.save(work.host, store)
+    return results, store
 
 
 def _in_stage(setting: Setting, stage: str) -> bool:

@@ -334,6 +334,33 @@ def test_a_machine_of_another_size_plans_anew_at_its_boot(host: Tunable) -> None
     assert not engine.present(host, WISH).changed
 
 
+@pytest.mark.parametrize("vcpus", [2, 12])
+def test_a_plan_that_is_cut_off_anywhere_is_made_by_the_next_boot(tmp_path: pathlib.Path, vcpus: int) -> None:
+    def moved(folder: str) -> Tunable:
+        host = Tunable(tmp_path / folder)
+        engine.present(host, WISH)
+        host.resize(vcpus)
+        host.boot(units=False)
+        return host
+
+    wanted = moved("wanted")
+    made = wanted.changes_made
+    engine.reapply(wanted, "early")
+    engine.reapply(wanted, "late")
+    for at in range(wanted.changes_made - made):
+        host = moved(str(at))
+        host.kill_at = host.changes_made + at
+        with pytest.raises(Killed):
+            for stage in ("early", "late"):
+                engine.reapply(host, stage)
+        host.kill_at = None
+        host.boot()
+        assert host.line() == wanted.line(), f"cut off at change {at}"
+        host.boot()
+        assert set(statuses(engine.verify(host)).values()) <= {"already", "unsupported"}, f"cut off at change {at}"
+        assert not engine.present(host, WISH).changed
+
+
 def test_a_wish_for_another_size_gives_way_at_a_boot(tmp_path: pathlib.Path) -> None:
     host = Tunable(tmp_path, vcpus=12)
     engine.present(host, dataclasses.replace(WISH, housekeeping=8))

@@ -30,7 +30,18 @@ _TARGETS: dict[str, tuple[str, str]] = {
     "sysfs": (r"/(sys|proc)/[^\s\"']+", "a path below /sys or /proc"),
     "irq": (r"nic|default|all", "nic, default or all"),
     "block": (r"[a-z0-9_/]+", "an attribute of a disk's queue such as scheduler"),
-    "service": (r"[a-zA-Z0-9@:_.\\-]+", "a unit's name"),
+    "nic": (
+        r"(ring|coalesce|channels|feature)\.[a-z0-9-]+|rps|xps|napi_defer_hard_irqs|gro_flush_timeout|tx_queue_len",
+        "ring., coalesce., channels. or feature. with a name of ethtool's behind, rps, xps, napi_defer_hard_irqs, "
+        "gro_flush_timeout or tx_queue_len",
+    ),
+    "service": (
+        r"[a-zA-Z0-9@:_.\\-]+\.(service|socket|timer|target|path|mount|swap)",
+        "a unit's name with its suffix, such as irqbalance.service",
+    ),
+    "irqbalance": (r"banned_cpus", "banned_cpus"),
+    "limits": (r"nofile|memlock|rtprio|nice|core|stack|nproc", "nofile, memlock, rtprio, nice, core, stack or nproc"),
+    "chrony": (r"server|refclock|hwtimestamp", "server, refclock or hwtimestamp"),
 }
 
 
@@ -173,19 +184,25 @@ def _wrong_text(value: str) -> str:
     return "" if value.isascii() else "is not plain ASCII"
 
 
+#: Values that a means cannot carry, as (what they match, why not). GRUB's defaults are a shell script, and the kernel
+#: splits its command line at blanks; a udev rule quotes its values and fills in what follows $ and %.
+_WRONG_VALUES: dict[str, tuple[str, str]] = {
+    "service": (rf"(?!({'|'.join(_SERVICE_STATES)})$).*", f"is none of {', '.join(_SERVICE_STATES)}"),
+    "cmdline": (
+        r".*[\s\"'`$\\;&|<>#].*",
+        "has a blank, a quote or another character that a boot loader's files do not carry",
+    ),
+    "block": (r".*[\"'\\$%].*", "has a quote or another character that a udev rule does not carry"),
+    "limits": (
+        r"(?!(-?\d+|unlimited)(:(-?\d+|unlimited))?$)[^{]*",
+        "is neither a number nor unlimited, nor two of them as soft:hard",
+    ),
+}
+
+
 def _wrong_for_means(knob: Knob, value: str) -> str:
-    if knob.means == "service" and value not in _SERVICE_STATES:
-        return f"is none of {', '.join(_SERVICE_STATES)}"
-    # GRUB's defaults are a shell script, and the kernel splits its command line at blanks.
-    if knob.means == "cmdline" and re.search(r"[\s\"'`$\\;&|<>#]", value):
-        return "has a blank, a quote or another character that a boot loader's files do not carry"
-    if (
-        knob.means == "limits"
-        and "{" not in value
-        and not re.fullmatch(r"(-?\d+|unlimited)(:(-?\d+|unlimited))?", value)
-    ):
-        return "is neither a number nor unlimited, nor two of them as soft:hard"
-    return ""
+    pattern, reason = _WRONG_VALUES.get(knob.means, (r"(?!)", ""))
+    return reason if re.fullmatch(pattern, value, re.DOTALL) else ""
 
 
 def _kind(sample: str) -> str:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import typing as t
 
 import pytest
@@ -19,6 +20,12 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.contradicti
 )
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.cpu_plan import compact, plan_cpus
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.facts import Cpu, CpuPlan, Facts, Topology
+from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.means import (
+    chrony,
+    limits,
+    nic_ethtool,
+    nic_queues,
+)
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.model import BOOT, NOW, InvalidInput, Knob, Setting
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.wishes import Wish, extra_knob, shape_problems
 from hypothesis import given
@@ -169,6 +176,12 @@ def test_good_values_pass(knob: Knob, value: str) -> None:
         ({"target": "vm swappiness"}, "target 'vm swappiness' is not a sysctl's name"),
         ({"means": "sysfs", "target": "/sys/../etc/passwd"}, "is not a path below /sys or /proc"),
         ({"means": "irq", "target": "eth0"}, "is not nic, default or all"),
+        ({"means": "limits", "target": "nofiles"}, "target 'nofiles' is not nofile, memlock"),
+        ({"means": "chrony", "target": "pool"}, "is not server, refclock or hwtimestamp"),
+        ({"means": "irqbalance", "target": "cpus"}, "is not banned_cpus"),
+        ({"means": "nic", "target": "rings.rx"}, "is not ring., coalesce."),
+        ({"means": "service", "target": "irqbalance", "value": "disabled"}, "is not a unit's name with its suffix"),
+        ({"means": "block", "target": "scheduler", "value": 'none", RUN+="x'}, "has a quote"),
         ({"value": {"inetl": "1"}}, "'inetl' is no CPU family"),
         ({"value": {}}, "value is empty"),
         ({"value": "{isolated"}, "is no template"),
@@ -182,6 +195,17 @@ def test_a_knob_of_ones_own_that_cannot_be(changes: dict[str, t.Any], told: str)
     good = own("sysctl", "vm.swappiness", "{swap}")
     assert shape_problems(Wish(groups=("mine",), extra_knobs=(good,)), machine()) == []
     assert told in wrong(Wish(groups=(), extra_knobs=(dataclasses.replace(good, **changes),)))
+
+
+def test_targets_are_those_that_the_means_know() -> None:
+    def pattern(means: str) -> str:
+        return wishes._TARGETS[means][0]
+
+    assert all(re.fullmatch(pattern("limits"), target) for target in limits._KINDS)
+    assert all(re.fullmatch(pattern("chrony"), target) for target in chrony._TARGETS)
+    assert all(re.fullmatch(pattern("nic"), target) for target in nic_queues._FILES)
+    assert all(re.fullmatch(pattern("nic"), f"{kind}.rx-usecs") for kind in nic_ethtool._OPTIONS)
+    assert not re.fullmatch(pattern("limits"), "cpu") and not re.fullmatch(pattern("nic"), "speed")
 
 
 def test_two_knobs_of_ones_own_with_one_name() -> None:

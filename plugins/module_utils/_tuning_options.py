@@ -52,7 +52,7 @@ def host_of(module: AnsibleModule) -> Host:
     def run(command: t.Sequence[str]) -> Done:
         try:
             code, output, errors = module.run_command(
-                list(command), environ_update=environment, handle_exceptions=False
+                list(command), environ_update=environment, handle_exceptions=False, expand_user_and_vars=False
             )
         except FileNotFoundError:
             return Done(127, "", f"{command[0]} is not installed")

@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.lowlatency.ec2.plugins.doc_fragments.tuning_wish import ModuleDocFragment
 from ansible_collections.lowlatency.ec2.plugins.module_utils import _tuning_options as options
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning import boot_unit
@@ -149,6 +151,16 @@ def test_without_root_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -
     for main in (os_knobs.main, os_knobs_info.main):
         with pytest.raises(ModuleFailed, match="needs root"):
             run_module(main, {}, check=True)
+
+
+def test_commands_run_as_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options.os, "geteuid", lambda: 0)
+    with patch_module_args({}):
+        host = options.host_of(AnsibleModule(argument_spec={}))
+    done = host.run(["printf", "%s", "$HOME ~ {{.Name}}"])
+    assert (done.code, done.output) == (0, "$HOME ~ {{.Name}}")
+    assert host.run(["sh", "-c", "echo $LC_ALL; echo no >&2; exit 3"]) == (3, "C.UTF-8\n", "no\n")
+    assert host.run(["no-such-program"]).code == 127
 
 
 def test_options_and_their_documentation_agree() -> None:

@@ -51,7 +51,11 @@ class Chrony:
         main = _main_file(host)
         if not main:
             return
-        wanted = [_line(host, setting) for setting in settings if not _why_not(host, setting.knob.target)]
+        wanted = [
+            _line(host, setting)
+            for setting in sorted(settings, key=lambda each: each.id)
+            if not _why_not(host, setting.knob.target)
+        ]
         path = _file(host)
         if wanted:
             changed = host.write(path, _HEADER + "".join(f"{line}\n" for line in wanted))

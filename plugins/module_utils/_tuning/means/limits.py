@@ -77,7 +77,7 @@ class Limits:
     def persist(self, host: Host, facts: Facts, settings: t.Sequence[Setting]) -> None:
         login: list[str] = []
         manager: list[str] = []
-        for setting in settings:
+        for setting in sorted(settings, key=lambda each: each.id):
             parts, _note = _login(host, setting)
             login += _lines(setting, parts)
             manager.append(_manager_line(setting, parts))

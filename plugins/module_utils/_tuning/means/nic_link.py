@@ -80,7 +80,9 @@ def kept(host: Host, interface: str, setting: Setting) -> bool:
 
 def keep(host: Host, interface: str, settings: t.Sequence[Setting]) -> None:
     """Make the files hold exactly these settings; none: remove them. Raises KnobFailed."""
-    text = "".join(dict.fromkeys(f"{line}\n" for setting in settings for line in lines(setting)))
+    text = "".join(
+        dict.fromkeys(f"{line}\n" for setting in sorted(settings, key=lambda each: each.id) for line in lines(setting))
+    )
     ours = set(host.glob(f"{_DIRECTORY}/*.link.d/{_NAME}"))
     here = dropins(host, interface) if text else []
     for path in here:

@@ -125,7 +125,7 @@ def test_all_limits_stand_together_and_root_is_named(tmp_path: pathlib.Path) -> 
     host = Machine(tmp_path).host
     settings = [setting("nofile", "1048576"), setting("memlock", "unlimited"), setting("rtprio", "99")]
     MEANS.persist(host, FACTS, settings)
-    assert (host.read(LIMITS) or "").splitlines()[1:5] == [
+    assert (host.read(LIMITS) or "").splitlines()[5:9] == [
         "* soft nofile 1048576",
         "* hard nofile 1048576",
         "root soft nofile 1048576",
@@ -134,10 +134,13 @@ def test_all_limits_stand_together_and_root_is_named(tmp_path: pathlib.Path) -> 
     for path in MANAGERS:
         assert (host.read(path) or "").splitlines()[1:] == [
             "[Manager]",
-            "DefaultLimitNOFILE=1024:1048576",
             "DefaultLimitMEMLOCK=infinity:infinity",
+            "DefaultLimitNOFILE=1024:1048576",
             "DefaultLimitRTPRIO=99:99",
         ]
+    host.forget()
+    MEANS.persist(host, FACTS, settings[::-1])
+    assert host.writes == []
 
 
 def test_more_open_files_than_the_kernel_allows_would_lock_everyone_out(tmp_path: pathlib.Path) -> None:

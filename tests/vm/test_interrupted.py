@@ -13,13 +13,7 @@ import typing as t
 from collections.abc import Iterator
 
 import pytest
-from support.machine import TestMachine, machine, why_not
-
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.timeout(1500),
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+from support.machine import TestMachine, machine
 
 STORE = "/var/lib/lowlatency-ec2/os_tuning.json"
 SYSCTLS = "/etc/sysctl.d/99-zz-lowlatency.conf"

@@ -17,19 +17,13 @@ import typing as t
 from collections.abc import Iterator
 
 import pytest
-from support.machine import TestMachine, machine, why_not
+from support.machine import TestMachine, machine
 from support.machine_state import State, command
-
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.timeout(1500),
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
 
 REPORT = "/root/trading_system_tuning_report"
 #: Huge pages are an option, off by default; 16 of 2 MiB fit into a small machine.
 WISH: dict[str, t.Any] = {"os_tuning_knobs": {"hugepages": True}, "os_tuning_parameters": {"hugepages": "16"}}
-ISOLATED, HOUSEKEEPING = "2-5", "0-1"
+ISOLATED = "2-5"
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 
 

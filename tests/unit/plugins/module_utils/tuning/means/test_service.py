@@ -29,6 +29,7 @@ FACTS = Facts(
     memory_kib=1024 * 1024,
 )
 UNIT = "man-db.timer"
+_FILE = f"/lib/systemd/system/{UNIT}"
 
 
 class Systemctl:
@@ -63,7 +64,7 @@ def setting(value: str) -> Setting:
 
 
 def machine(folder: pathlib.Path, systemctl: Systemctl) -> RecordedHost:
-    return recorded_host(folder, {}, {"systemctl": systemctl})
+    return recorded_host(folder, {_FILE: "[Timer]\n"}, {"systemctl": systemctl})
 
 
 @pytest.mark.parametrize(
@@ -103,11 +104,17 @@ def test_a_unit_is_turned_in_as_few_calls_as_it_takes_and_back(
 
 
 def test_a_unit_that_there_is_none_of_is_unsupported(tmp_path: pathlib.Path) -> None:
-    host = machine(tmp_path, Systemctl("", "inactive", "not-found"))
+    host = recorded_host(tmp_path, {}, {"systemctl": Systemctl("", "inactive", "not-found")})
     assert SERVICE.read(host, FACTS, setting("disabled")).unsupported == f"there is no unit {UNIT} here"
     with pytest.raises(KnobFailed):
         SERVICE.apply(host, FACTS, setting("disabled"))
     SERVICE.restore(host, FACTS, setting("disabled"), {"enabled": "enabled", "active": "active"})
+    assert host.ran == []
+
+
+def test_a_link_that_leads_nowhere_is_no_unit(tmp_path: pathlib.Path) -> None:
+    host = machine(tmp_path, Systemctl("", "inactive", "not-found"))
+    assert SERVICE.read(host, FACTS, setting("disabled")).unsupported == f"there is no unit {UNIT} here"
 
 
 def test_a_unit_that_something_else_starts_can_only_be_masked(tmp_path: pathlib.Path) -> None:
@@ -131,7 +138,7 @@ def test_a_unit_that_does_not_start_fails_the_knob_with_systemds_words(tmp_path:
     def answer(command: Sequence[str]) -> Done:
         return Done(1, "", "Job for it failed.") if command[1] == "start" else systemctl(command)
 
-    host = recorded_host(tmp_path, {}, {"systemctl": answer})
+    host = recorded_host(tmp_path, {_FILE: ""}, {"systemctl": answer})
     with pytest.raises(KnobFailed, match="Job for it failed"):
         SERVICE.apply(host, FACTS, setting("enabled"))
 

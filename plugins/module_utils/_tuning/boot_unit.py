@@ -39,7 +39,7 @@ Type=oneshot
 RemainAfterExit=yes
 WorkingDirectory={LIBRARY}
 ExecStart=/usr/bin/python3 -m {PACKAGE_NAME}.boot {boot.EARLY}
-TimeoutStartSec=180
+TimeoutStartSec=300
 
 [Install]
 WantedBy=multi-user.target
@@ -63,7 +63,7 @@ Type=oneshot
 RemainAfterExit=yes
 WorkingDirectory={LIBRARY}
 ExecStart=/usr/bin/python3 -m {PACKAGE_NAME}.boot {boot.LATE}
-TimeoutStartSec=180
+TimeoutStartSec=300
 
 [Install]
 WantedBy=multi-user.target

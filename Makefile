@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 play = .venv/bin/ansible-playbook -i $(LAB)
 
-.PHONY: help setup search lab-up lab-down lab-status cleanup test test-unit test-integration lint types sanity bench clean
+.PHONY: help setup search lab-up lab-down lab-status cleanup test test-unit test-integration test-vm test-vm-full lint types sanity bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -46,6 +46,14 @@ test-unit: setup ## The tests that need no root
 
 test-integration: setup ## The tests that bring labs up
 	.venv/bin/python -m pytest tests/integration $(PYTEST_ARGS)
+
+test-vm: ## The tests on a Linux that really boots, in QEMU
+	@tools/setup.sh vm
+	.venv/bin/python -m pytest tests/vm -m 'not full' --durations=0 --durations-min=5 $(PYTEST_ARGS)
+
+test-vm-full: ## The same with their longer forms
+	@tools/setup.sh vm
+	.venv/bin/python -m pytest tests/vm --durations=0 --durations-min=5 $(PYTEST_ARGS)
 
 lint: setup ## Style of Python, YAML and shell
 	.venv/bin/ruff check .

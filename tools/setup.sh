@@ -4,17 +4,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Makes .venv with everything that the two commands need. Quick, and changes nothing, when run again.
+# `tools/setup.sh vm` also installs what boots machines with a kernel of their own.
 set -eu
 
 cd "$(dirname "$0")/.."
 venv=.venv
+wanted=${1:-}
 lists="requirements.txt requirements-lab.txt requirements-dev.txt"
 
 say() { printf '%s\n' "setup: $*"; }
 
 missing_packages() {
-    while read -r binary package; do
+    while read -r binary package only; do
         case "$binary" in '' | '#'*) continue ;; esac
+        [ -z "$only" ] || [ "$only" = "$wanted" ] || continue
         PATH="$PATH:/usr/sbin:/sbin" command -v "$binary" >/dev/null 2>&1 || printf '%s\n' "$package"
     done <bindep.txt | sort -u | tr '\n' ' '
 }

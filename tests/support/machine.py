@@ -34,7 +34,6 @@ from local_region.machine.spec import MachineSpec, Seed
 from local_region.network.addressing import LabAddressing, mac_of
 from local_region.network.layout import LabNetwork
 from local_region.network.machines import MachineNetwork
-
 from support.lab import ROOT, free_index
 
 USER = "admin"
@@ -164,7 +163,8 @@ class TestMachine:
         path = playbook if isinstance(playbook, Path) else ROOT / f"playbooks/{playbook}.yml"
         done = self._ansible("ansible-playbook", str(path), "-e", json.dumps(variables), *options, timeout_s=timeout_s)
         if (done.returncode != 0) != fails:
-            raise AssertionError(f"{playbook} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-2000:]}")
+            told = f"{done.stdout[-8000:]}\n{done.stderr[-2000:]}"
+            raise AssertionError(f"{playbook} ended with {done.returncode}\n{told}")
         return done
 
     def module(
@@ -350,11 +350,10 @@ def _sshd(folder: Path, peer: Peer, login: Path, host_key: Path) -> subprocess.P
         "Subsystem": "sftp internal-sftp",
     }
     given = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    log = (folder / "peer-sshd.log").open("ab")
-    with log:
+    in_namespace = ("ip", "netns", "exec", peer.namespace)
+    with open(folder / "peer-sshd.log", "ab") as log:
         return subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", peer.namespace]
-            + [_SSHD, "-D", "-e", "-f", "/dev/null", *given],
+            ["setpriv", "--pdeathsig", "KILL", *in_namespace, _SSHD, "-D", "-e", "-f", "/dev/null", *given],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -15,7 +15,7 @@ from pathlib import Path
 SECTOR = 512
 FIRST_SECTOR = 2048
 # Enough for GRUB to find its own folder; it loads the rest from there.
-_GRUB_MODULES = "biosdisk part_msdos ext2 linux normal configfile serial echo search search_fs_uuid".split()
+_GRUB_MODULES = "biosdisk part_msdos ext2 linux normal configfile serial echo search search_fs_uuid"
 _GRUB = "usr/lib/grub/i386-pc"
 # A /dev of its own: the machine's would be changed by what is changed in it.
 _CHROOT_MOUNTS = """\
@@ -62,7 +62,7 @@ def boot_sector(template: bytes, sectors: int) -> bytes:
 def make(root: Path, raw: Path, mebibytes: int, uuid: str) -> None:
     """Write the raw disk `raw` with all that is in `root`. Raises DiskError or OSError."""
     shutil.copytree(root / _GRUB, root / "boot/grub/i386-pc", dirs_exist_ok=True)
-    in_root(root, f"grub-mkimage -O i386-pc -o /boot/grub/core.img -p '(hd0,msdos1)/boot/grub' {' '.join(_GRUB_MODULES)}")
+    in_root(root, f"grub-mkimage -O i386-pc -o /boot/grub/core.img -p '(hd0,msdos1)/boot/grub' {_GRUB_MODULES}")
     with open(raw, "wb") as file:
         file.truncate(mebibytes * 1024 * 1024)
     offset = FIRST_SECTOR * SECTOR

@@ -32,6 +32,7 @@ class Qmp:
         self._one_at_a_time = threading.Lock()
         self._ready = threading.Event()
         self._gone = False
+        self._sent = 0
 
     def connect(self, path: Path, alive: Callable[[], bool], timeout_s: float = _TIMEOUT_S) -> None:
         """Connect as soon as the socket is there. Raises QmpError when it isn't in time or QEMU ends before."""
@@ -66,16 +67,22 @@ class Qmp:
         with self._one_at_a_time:
             if not self._ready.wait(timeout_s) or self._gone:
                 raise QmpError(f"{command}: QEMU is gone or does not answer")
-            while not self._answers.empty():
-                self._answers.get()  # of a command that was given up
+            self._sent += 1
             try:
-                self._send({"execute": command, "arguments": dict(arguments or {}), "id": command})
-                answer = self._answers.get(timeout=timeout_s)
+                self._send({"execute": command, "arguments": dict(arguments or {}), "id": self._sent})
+                answer = self._answer_to(self._sent, time.monotonic() + timeout_s)
             except (OSError, queue.Empty) as error:
-                raise QmpError(f"{command}: {error or 'no answer'}") from error
+                raise QmpError(f"{command}: {error or 'no answer in time'}") from error
         if "error" in answer:
             raise QmpError(f"{command}: {answer['error'].get('desc')}")
         return answer["return"]
+
+    def _answer_to(self, number: int, deadline_s: float) -> dict[str, Any]:
+        """Wait for the answer to a command; those to commands that were given up are passed over."""
+        while True:
+            answer = self._answers.get(timeout=max(0.0, deadline_s - time.monotonic()))
+            if answer.get("id", number) == number:  # that QEMU is gone answers all
+                return answer
 
     def _receive(self) -> bytes:
         try:

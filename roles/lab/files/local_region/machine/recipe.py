@@ -26,6 +26,8 @@ PACKAGES = (
 MASKED_UNITS = (
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
     *("e2scrub_reap.service", "getty@tty1.service", "serial-getty@ttyS0.service", "systemd-pstore.service"),
+    # Modules that logind and the like ask for in case there is a screen or a container.
+    *("modprobe@drm.service", "modprobe@dm_mod.service", "modprobe@loop.service", "modprobe@fuse.service"),
 )
 ENABLED_UNITS = ("systemd-networkd.service", "ssh.service", "machine-seed.service", "machine-user-data.service")
 ROOT_UUID = "5ec0de00-1072-4a7e-9c2b-10a1a7e0c1ea"

@@ -1,0 +1,134 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The evidence gate on a machine that boots: a group that harms is turned back, one that does nothing is kept."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.machine import TestMachine, machine
+
+# The ping's CPU, and the hog's.
+CPU = 1
+
+# Busy before everything of ordinary priority, but for every fifth moment: a machine that stood still could not be
+# asked anything any more.
+LOOP = """\
+import time
+while True:
+    end = time.monotonic() + 0.04
+    while time.monotonic() < end:
+        pass
+    time.sleep(0.01)
+"""
+UNIT = f"""\
+[Unit]
+Description=A busy loop on the CPU of the ping
+[Service]
+CPUAffinity={CPU}
+CPUSchedulingPolicy=fifo
+CPUSchedulingPriority=50
+ExecStart=/usr/bin/python3 /usr/local/lib/test-hog.py
+[Install]
+WantedBy=multi-user.target
+"""
+FILES = {"/usr/local/lib/test-hog.py": LOOP, "/etc/systemd/system/test-hog.service": UNIT}
+
+KNOBS = [
+    {
+        "id": "test_does_nothing",
+        "group": "test_neutral",
+        "means": "sysctl",
+        "target": "kernel.core_uses_pid",
+        "value": "1",
+        "summary": "Names core dumps by their process, which no packet ever notices.",
+        "source": "test",
+    },
+    {
+        "id": "test_hog",
+        "group": "test_harm",
+        "means": "service",
+        "target": "test-hog.service",
+        "value": "enabled",
+        "summary": "A busy loop on the CPU of the ping.",
+        "source": "test",
+    },
+]
+
+GATE: dict[str, Any] = {
+    "os_tuning_gate": True,
+    "os_tuning_gate_peer": "peer",
+    "os_tuning_gate_runs": 3,
+    "os_tuning_gate_ping": {"samples": 400, "blocks": 16, "warmup": 3, "max_rate": 100, "cpu": CPU},
+    "os_tuning_gate_handshake": {"samples": 400, "warmup": 10, "max_rate_per_address": 200, "timeout_ms": 1_000},
+    # The test is of harm by a multiple. What else runs on the machine that emulates this one is not the test's.
+    "os_tuning_gate_judge": {"tolerance_percent": 100},
+    "os_tuning_packages": [],
+    "os_tuning_probe_endpoints": [],
+}
+REPORT = "/root/trading_system_tuning_report.json"
+
+
+@pytest.fixture
+def vm(tmp_path: Path) -> Iterator[TestMachine]:
+    with machine(tmp_path, vcpus=2) as made:
+        for path, text in FILES.items():
+            made.ssh(f"printf %s {shlex.quote(text)} | sudo tee {path}")
+        made.ssh("sudo systemctl daemon-reload")
+        yield made
+
+
+def unit(vm: TestMachine) -> dict[str, str]:
+    shown = vm.ssh("systemctl show --property=ActiveState,UnitFileState test-hog.service")
+    return dict(line.partition("=")[::2] for line in shown.splitlines())
+
+
+def test_what_harms_is_turned_back_and_what_does_nothing_is_kept(vm: TestMachine) -> None:
+    assert vm.read("/proc/sys/kernel/core_uses_pid") == "0"
+    assert unit(vm) == {"ActiveState": "inactive", "UnitFileState": "disabled"}
+    done = vm.play(
+        "tune_os",
+        "--tags",
+        "os_tuning",
+        os_tuning_groups=["test_neutral", "test_harm"],
+        os_tuning_extra_knobs=KNOBS,
+        os_tuning_gate_peer_address=vm.peer.address,
+        **GATE,
+    )
+    print(done.stdout[-4_000:])
+    assert vm.read("/proc/sys/kernel/core_uses_pid") == "1", "the group that does nothing is kept"
+    assert unit(vm) == {"ActiveState": "inactive", "UnitFileState": "disabled"}, "the group that harms is turned back"
+
+    record = json.loads(vm.read(REPORT))
+    verdicts = {one["group"]: one for one in found(record, "decision")}
+    print(json.dumps(verdicts, indent=1, ensure_ascii=False))
+    assert verdicts["test_neutral"]["decision"] == "keep"
+    assert verdicts["test_harm"]["decision"] == "roll_back"
+    for verdict in verdicts.values():
+        measures = {one["name"]: one for one in verdict["measures"]}
+        assert measures["ping"]["samples_before"] == 3 * 400
+        assert measures["ping"]["verdict"] != "not_evaluated"
+        assert measures["handshake_wire"]["verdict"] != "not_evaluated"
+        assert measures["jitter"]["verdict"] == "not_evaluated"
+        assert measures["jitter"]["reason"] == "before: neither cyclictest nor rtla is installed"
+    ping = verdicts["test_harm"]["measures"][0]
+    assert "worse" in (ping["p50_verdict"], ping["p99_verdict"])
+
+
+def found(document: Any, key: str) -> Iterator[dict[str, Any]]:
+    """Every dictionary with a key, however deep."""
+    if isinstance(document, dict):
+        if key in document:
+            yield document
+        for value in document.values():
+            yield from found(value, key)
+    elif isinstance(document, list):
+        for value in document:
+            yield from found(value, key)

@@ -117,7 +117,7 @@ while time.monotonic() < end:
 
 @contextmanager
 def hog(cpu: int, longest_s: int = 60) -> Iterator[None]:
-    """A process that has nine tenths of a CPU, 40 ms at a time, before all of ordinary priority; it ends by itself, too."""
+    """A process that has most of a CPU, 40 ms at a time, before all of ordinary priority; it ends by itself, too."""
     process = subprocess.Popen([sys.executable, "-c", _HOG, str(cpu), str(longest_s)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None

@@ -18,16 +18,20 @@ import subprocess
 import sys
 import typing as t
 
-#: Figures that move by themselves, or once at each boot.
+#: Figures that move by themselves, or that each boot works out anew from what memory it finds.
 VOLATILE = (
     "kernel.cad_pid",
     "kernel.ns_last_pid",
+    "kernel.perf_event_max_sample_rate",
     "kernel.pty.nr",
     "kernel.random.",
     "kernel.tainted",
+    "kernel.threads-max",
     "net.core.netdev_rss_key",
     "net.ipv4.tcp_fastopen_key",
+    "net.ipv4.tcp_mem",
     "vm.nr_hugepages_mempolicy",
+    "vm.user_reserve_kbytes",
 )
 SYSCTLS = ("kernel.", "net.core.", "net.ipv4.tcp_", "vm.")
 KERNEL_FILES = (
@@ -44,8 +48,8 @@ KERNEL_FILES = (
     "/sys/block/nvme*/queue/*",
     "/sys/class/net/*/queues/*/?ps_cpus",
     "/proc/cmdline",
+    # Not those of single interrupts, which irqbalance moves as it likes.
     "/proc/irq/default_smp_affinity",
-    "/proc/irq/*/smp_affinity_list",
 )
 FOLDERS = ("/etc", "/boot", "/usr/local", "/usr/lib/lowlatency-ec2", "/var/lib/lowlatency-ec2", "/run/udev/rules.d")
 UNITS = ("man-db.timer", "e2scrub_all.timer", "irqbalance.service", "chrony.service", "lowlatency-tuning.service")

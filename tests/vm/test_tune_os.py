@@ -51,6 +51,8 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tuned]:
     """A machine that boots from the stock image; what took how long is printed at the end."""
     with machine(tmp_path_factory.mktemp("tune"), vcpus=6) as vm:
         seconds: dict[str, float] = {}
+        # The image's own was made in a folder; what the machine makes of the same settings is what can be compared.
+        vm.ssh("sudo update-grub 2>&1")
         yield Tuned(vm, state(vm), seconds)
         print("\n" + "\n".join(f"{name}: {took:.1f} s" for name, took in seconds.items()))
 

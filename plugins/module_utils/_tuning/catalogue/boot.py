@@ -119,11 +119,10 @@ KNOBS: tuple[Knob, ...] = (
     _knob(
         "thp_boot",
         "transparent_hugepage",
-        "never",
-        "No transparent huge pages from the first process on. Off: thp switches them off early enough for applications",
+        {"graviton": "madvise", "default": "never"},
+        "As thp, from the first process on. Off: thp comes early enough for applications. (thp's own file proves it)",
         source=_PARAMETERS,
         enabled=False,
-        verify=(("/sys/kernel/mm/transparent_hugepage/enabled", "never"),),
     ),
     _knob(
         "idle_poll",

@@ -163,6 +163,50 @@ def test_units(host: Machine, unit: str) -> None:
     assert ("network-online.target" in parsed["Unit"]["After"]) == (stage == "late")
 
 
+#: As cloud-init orders itself on Debian and Ubuntu: its network stage is behind the network and before sysinit.target.
+CLOUD_INIT = """\
+[Unit]
+DefaultDependencies=no
+After=systemd-networkd-wait-online.service
+Before=network-online.target sysinit.target
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/true
+"""
+
+
+def cycles(folder: pathlib.Path, early: str) -> str:
+    """What systemd finds wrong with the start of a machine of this distribution with cloud-init and our units."""
+    system = folder / "etc/systemd/system"
+    wants = system / "multi-user.target.wants"
+    wants.mkdir(parents=True)
+    shutil.copytree("/usr/lib/systemd/system", folder / "usr/lib/systemd/system", symlinks=True)
+    (folder / "lib").symlink_to("usr/lib")
+    (folder / "usr/bin").mkdir()
+    shutil.copy("/usr/bin/true", folder / "usr/bin/true")
+    late = boot_unit._UNIT_FILES[f"{UNITS}/{LATE_UNIT}"]
+    for name, text in {EARLY_UNIT: early, LATE_UNIT: late, "cloud-init.service": CLOUD_INIT}.items():
+        (system / name).write_text(text.replace("/usr/bin/python3", "/usr/bin/true"), encoding="utf-8")
+        (wants / name).symlink_to(f"../{name}")
+    for name in ("systemd-networkd.service", "systemd-networkd-wait-online.service"):
+        (wants / name).symlink_to(f"/usr/lib/systemd/system/{name}")
+    command = ["systemd-analyze", "verify", "--man=no", f"--root={folder}", "multi-user.target"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "\n".join(line for line in done.stderr.splitlines() if "cycle" in line or "lowlatency" in line)
+
+
+@pytest.mark.skipif(
+    not shutil.which("systemd-analyze")
+    or not pathlib.Path("/usr/lib/systemd/system/systemd-networkd.service").exists(),
+    reason="needs systemd's own units to look at",
+)
+def test_the_order_of_a_start_with_cloud_init_has_no_cycle(tmp_path: pathlib.Path) -> None:
+    early = boot_unit._UNIT_FILES[f"{UNITS}/{EARLY_UNIT}"]
+    assert cycles(tmp_path / "ours", early) == ""
+    usual = early.replace("DefaultDependencies=no\n", "").replace(" sysinit.target", "")
+    assert "ordering cycle" in cycles(tmp_path / "usual", usual), "this test can fail"
+
+
 @pytest.mark.parametrize("python", [sys.executable, "/usr/bin/python3"])
 def test_the_copy_runs_without_ansible(host: Machine, python: str) -> None:
     if not shutil.which(python):

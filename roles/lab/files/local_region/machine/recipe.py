@@ -26,6 +26,7 @@ PACKAGES = (
 MASKED_UNITS = (
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"),
     *("e2scrub_reap.service", "getty@tty1.service", "serial-getty@ttyS0.service", "systemd-pstore.service"),
+    *("systemd-binfmt.service", "proc-sys-fs-binfmt_misc.automount"),
     # Modules that logind and the like ask for in case there is a screen or a container.
     *("modprobe@drm.service", "modprobe@dm_mod.service", "modprobe@loop.service", "modprobe@fuse.service"),
 )

@@ -57,15 +57,21 @@ COMPARISONS_OF_A_MEASURE = len(QUANTILES) + 1
 
 @dataclass(frozen=True)
 class Options:
-    """How to judge. alpha: how often, at most, chance alone may roll a group back."""
+    """How to judge. alpha: how often, at most, chance alone may roll a group back.
+
+    drift_alpha: how often, at most, a figure of a machine that drifts from run to run may pass for one that was moved.
+    It is larger, and not shared out, because a t-test of a few runs at alpha would hardly ever see harm.
+    """
 
     alpha: float = 0.001
+    drift_alpha: float = 0.01
     tolerance_us: float = 0.0
     tolerance_percent: float = 1.0
 
     def __post_init__(self) -> None:
         """Raises ValueError for a value that can't be."""
-        for name, low, high in (("alpha", 1e-9, 0.2), ("tolerance_us", 0, 1e9), ("tolerance_percent", 0, 1e3)):
+        limits = (("alpha", 1e-9, 0.2), ("drift_alpha", 1e-9, 0.2))
+        for name, low, high in (*limits, ("tolerance_us", 0, 1e9), ("tolerance_percent", 0, 1e3)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise ValueError(f"{name}: {value!r} is not a number from {low:g} to {high:g}")
@@ -215,7 +221,7 @@ def _compared(name: str, before: Runs, after: Runs, options: Options, comparison
         sides = figure(before, quantile, alpha / 2), figure(after, quantile, alpha / 2)
         verdict, drift_us = NOT_EVALUATED, None
         if sides[0] and sides[1]:
-            drift_us = drift(sides[0], sides[1], alpha)
+            drift_us = drift(sides[0], sides[1], options.drift_alpha)
             verdict = compare(sides[0], sides[1], drift_us or 0.0, options)
         record.update(_figure_record(quantile, sides[0], sides[1], drift_us, verdict))
         reasons[verdict].append(_told(quantile, sides[0], sides[1]))

@@ -20,7 +20,7 @@ from .decide import Look
 from .facts import CpuPlan, Facts
 from .host import Host
 from .model import FAILED, KnobFailed, Reading, Result, Setting
-from .registry import BOOT_STAGES, MEANS
+from .registry import BOOT_STAGES, LATE, MEANS
 from .saved import Entry, Store
 
 
@@ -140,6 +140,8 @@ def turn_back(
     machine: Machine, store: Store, ids: t.Sequence[str], before: t.Mapping[str, Look]
 ) -> tuple[list[Result], Store]:
     """Turn knobs back to what they were on first contact. Returns their results, and the store as it was saved."""
+    # Interrupts come last, after irqbalance, which would move them again while it still has our list.
+    ids = sorted(ids, key=lambda id_: BOOT_STAGES.get(store.entries[id_].setting.knob.means) == LATE)
     entries = {id_: dataclasses.replace(store.entries[id_], kept=False) for id_ in ids}
     store = store.put(entries)
     saved.save(machine.host, store)

@@ -14,7 +14,7 @@ NICS = {"e1000e": "e1000e", "virtio": "virtio-net-pci"}
 _SEED_NAME = "opt/lowlatency.ec2"
 # Names of the processors that EC2's families show, so that what asks for the family finds one.
 _CPUS = {
-    "intel": "max,svm=off,vendor=GenuineIntel,family=6,model=143,stepping=8,model-id=Intel(R) Xeon(R) Platinum 8488C",
+    "intel": "max,vendor=GenuineIntel,family=6,model=143,stepping=8,model-id=Intel(R) Xeon(R) Platinum 8488C",
     "amd": "max,vendor=AuthenticAMD,family=25,model=17,stepping=1,model-id=AMD EPYC 9R14",
 }
 _MOST_PATH = 107  # sun_path of unix(7) has 108 bytes with its zero

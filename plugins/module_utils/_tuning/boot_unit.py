@@ -19,6 +19,8 @@ _WANTS = f"{UNITS}/multi-user.target.wants"
 
 _HEADER = "# Written by lowlatency.ec2 (os_tuning). Changes are lost.\n"
 
+# Before systemd-sysctl.service: on a machine of another size that must find the sysctls of this one, and not huge pages
+# for the memory of a larger one.
 # Before sysinit.target: a machine that has to reboot does so before any service (sshd, the trading software) is up, and
 # services find the machine tuned. Default dependencies would put it behind sysinit.target, which cloud-init of Debian
 # and Ubuntu puts behind the network: a cycle. TimeoutStartSec bounds what a boot can wait for it.
@@ -29,8 +31,8 @@ DefaultDependencies=no
 ConditionPathExists={STORE}
 ConditionVirtualization=!container
 ConditionKernelCommandLine=!lowlatency.tuning=off
-After=local-fs.target systemd-modules-load.service systemd-sysctl.service systemd-udev-trigger.service
-Before=network-pre.target sysinit.target shutdown.target
+After=local-fs.target systemd-modules-load.service systemd-udev-trigger.service
+Before=systemd-sysctl.service network-pre.target sysinit.target shutdown.target
 Wants=network-pre.target
 Conflicts=shutdown.target
 

@@ -306,15 +306,26 @@ def _replanned(host: Host, wish: Wish) -> tuple[Machine, Resolved, tuple[str, ..
     What of it was made for another size gives way, and a note says so. Raises InvalidInput where none of it fits.
     """
     work, note = _looked_at(host, wish)
-    resolved = resolve(wish, work.facts, work.plan, ALL)
-    try:
-        validate(dataclasses.replace(wish, housekeeping=None), work.facts, work.plan, resolved.settings)
-        return work, resolved, note
-    except InvalidInput as error:
-        fitting = dataclasses.replace(wish, housekeeping=None, parameters={})
+    problem = InvalidInput("")
+    for fitting, instead in _giving_way(wish):
         resolved = resolve(fitting, work.facts, work.plan, ALL)
-        validate(fitting, work.facts, work.plan, resolved.settings)
-        return work, resolved, (*note, f"{error}; the usual figures are taken instead")
+        try:
+            validate(fitting, work.facts, work.plan, resolved.settings)
+        except InvalidInput as error:
+            problem = problem if problem.args[0] else error
+        else:
+            return work, resolved, (*note, f"{problem}; {instead}") if instead else note
+    raise problem
+
+
+def _giving_way(wish: Wish) -> t.Iterator[tuple[Wish, str]]:
+    """A wish for another size, giving way step by step, and what is then taken instead of what was wished."""
+    wish = dataclasses.replace(wish, housekeeping=None)
+    yield wish, ""
+    wish = dataclasses.replace(wish, parameters={})
+    yield wish, "the usual figures are taken instead"
+    choices = {id_: value for id_, value in wish.knobs.items() if isinstance(value, bool)}
+    yield dataclasses.replace(wish, knobs=choices), "knobs with values of your own are left to the catalogue instead"
 
 
 def _looked_at(host: Host, wish: Wish) -> tuple[Machine, tuple[str, ...]]:

@@ -160,6 +160,7 @@ def test_units(host: Machine, unit: str) -> None:
     stage = "early" if unit == EARLY_UNIT else "late"
     assert parsed["Service"]["ExecStart"] == f"/usr/bin/python3 -m lowlatency_tuning.boot {stage}"
     assert ("network-pre.target" in parsed["Unit"]["Before"]) == (stage == "early")
+    assert ("systemd-sysctl.service" in parsed["Unit"]["Before"]) == (stage == "early"), "sysctls of this size"
     assert ("network-online.target" in parsed["Unit"]["After"]) == (stage == "late")
 
 

@@ -372,6 +372,18 @@ def test_a_wish_for_another_size_gives_way_at_a_boot(tmp_path: pathlib.Path) -> 
     assert "isolcpus=managed_irq,domain,2-5" in host.line()
 
 
+def test_a_value_of_ones_own_that_another_size_cannot_have_gives_way_at_a_boot(tmp_path: pathlib.Path) -> None:
+    host = Tunable(tmp_path, vcpus=12)
+    engine.present(host, dataclasses.replace(WISH, knobs={**WISH.knobs, "irqaffinity": "0-1,11"}))
+    assert "irqaffinity=0-1,11" in host.line()
+    host.resize(6)
+    host.boot(units=False)
+    outcome = engine.reapply(host, "early")
+    assert "irqaffinity" in outcome.notes[0] and "left to the catalogue" in outcome.notes[0]
+    assert "isolcpus=managed_irq,domain,2-5" in host.line(), "all others are planned anew"
+    assert "11" not in host.line()
+
+
 def test_a_boot_brings_what_no_file_brings(host: Tunable) -> None:
     engine.present(host, WISH)
     host.boot(units=False)

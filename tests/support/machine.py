@@ -179,8 +179,9 @@ class TestMachine:
     ) -> dict[str, t.Any]:
         """Call a module as root on the machine, or on the peer; return its result. `fails=None` takes either."""
         options = ["--check", "--diff"] if check else []
+        given = ["-a", json.dumps(dict(arguments))] if arguments else []
         done = self._ansible(
-            *("ansible", host, "-m", name, "-a", json.dumps(dict(arguments or {})), "--become", *options),
+            *("ansible", host, "-m", name, *given, "--become", *options),
             timeout_s=timeout_s,
             ANSIBLE_STDOUT_CALLBACK="minimal",
         )

@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 play = .venv/bin/ansible-playbook -i $(LAB)
 
-.PHONY: help setup search lab-up lab-down lab-status cleanup test test-unit test-integration test-vm test-vm-full lint types sanity bench clean
+.PHONY: help setup search tune lab-up lab-down lab-status cleanup test test-unit test-integration test-vm test-vm-full lint types sanity bench clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -25,6 +25,15 @@ search: setup ## Bring the lab up and search it for the best rack
 	$(play) playbooks/setup.yml $(ANSIBLE_ARGS)
 	$(play) playbooks/search.yml $(ANSIBLE_ARGS)
 	@printf '%s\n' '' 'The lab and the champion are still there: make lab-status shows them, make lab-down takes them down.'
+
+tune: setup ## Search the lab with machines that boot, tune the survivor, reboot it and probe it again
+	@tools/setup.sh vm
+	$(play) playbooks/lab.yml -e lab_machines=true $(ANSIBLE_ARGS)
+	$(play) playbooks/setup.yml -e lab_machines=true $(ANSIBLE_ARGS)
+	$(play) playbooks/search.yml -e lab_machines=true -e search_max_rounds=2 $(ANSIBLE_ARGS)
+	$(play) playbooks/tune_os.yml -e lab_machines=true -e os_tuning_reboot_ok=true $(ANSIBLE_ARGS)
+	$(play) playbooks/verify_os.yml -e lab_machines=true $(ANSIBLE_ARGS)
+	@printf '%s\n' '' 'The lab and the tuned survivor are still there: make lab-down takes them down.'
 
 lab-up: setup ## Bring the lab up
 	$(play) playbooks/lab.yml $(ANSIBLE_ARGS)
@@ -40,6 +49,7 @@ cleanup: setup ## Remove what searches in the lab left, but for survivors
 
 test: setup lint types sanity ## Everything that must pass
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory test-vm
 
 test-unit: setup ## The tests that need no root
 	.venv/bin/python -m pytest tests/unit $(PYTEST_ARGS)
@@ -69,6 +79,8 @@ bench: setup ## Measure the lab, the probe and the search; ratios and medians
 	.venv/bin/python tests/bench/delay_line.py
 	.venv/bin/python tests/bench/probe.py
 	.venv/bin/python tests/bench/rounds.py
+	@tools/setup.sh vm
+	.venv/bin/python tests/bench/tuning.py
 
 clean: lab-down ## Take the lab down and remove what make setup made
 	rm -rf .venv

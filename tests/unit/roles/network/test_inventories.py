@@ -51,9 +51,13 @@ VARIABLES = (
 )
 
 
-def ansible_variables(folder: Path, *options: str) -> dict[str, t.Any]:
+#: What lab_machines decides.
+BY_MACHINES = ("search_image_id", "search_instance_types", "search_slot_count", "search_ssh_timeout_s", "search_user")
+
+
+def ansible_variables(folder: Path, *options: str, names: t.Sequence[str] = VARIABLES) -> dict[str, t.Any]:
     """The variables that a playbook on localhost sees in the lab's inventory."""
-    message = "{{ {" + ", ".join(f"'{name}': {name}" for name in VARIABLES) + "} }}"
+    message = "{{ {" + ", ".join(f"'{name}': {name}" for name in names) + "} }}"
     program = str(Path(sys.executable).parent / "ansible")
     debug = ["-m", "ansible.builtin.debug", "-a", json.dumps({"msg": message})]
     done = subprocess.run(
@@ -82,8 +86,8 @@ def test_aws_has_the_defaults_of_the_first_search() -> None:
     assert variables["search_accept_cost"] is False
 
 
-def test_the_lab_differs_only_where_it_says_why() -> None:
-    aws, lab = group_vars("aws"), group_vars("lab")
+def test_the_lab_differs_only_where_it_says_why(tmp_path: Path) -> None:
+    aws, lab = group_vars("aws"), {**group_vars("lab"), **ansible_variables(tmp_path, names=BY_MACHINES)}
     assert {name for name in aws.keys() & lab.keys() if aws[name] != lab[name]} == {
         "network_key_path",
         "probe_samples",
@@ -92,6 +96,16 @@ def test_the_lab_differs_only_where_it_says_why() -> None:
         "search_slot_count",
     }
     assert (lab["probe_samples"], lab["search_max_rounds"], lab["search_slot_count"]) == (500, 8, 2)
+
+
+def test_machines_are_one_variable_away(tmp_path: Path) -> None:
+    assert ansible_variables(tmp_path, "-e", "lab_machines=true", names=BY_MACHINES) == {
+        "search_image_id": "resolve:ssm:/aws/service/debian/release/12/latest/amd64",
+        "search_instance_types": ["c7i.2xlarge"],
+        "search_slot_count": 1,
+        "search_ssh_timeout_s": 300,
+        "search_user": "admin",
+    }
 
 
 @pytest.mark.parametrize("name", ["aws", "lab"])

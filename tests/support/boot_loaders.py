@@ -5,8 +5,8 @@
 """Boot loaders of recorded machines, and stand-ins for the programs that write their configuration.
 
 Debian: entries in the form that update-grub of Debian 12 gives them (seen on a machine that boots), shortened, with a
-made-up PARTUUID. Amazon Linux 2023: the command line of public boot logs (kernels 6.1.34 and 6.1.97, ami of 2023/2024), in entries as kernel-install of grub2 writes
-them. RHEL 8: C(grubby --info) as a public course on RHEL 8 shows it.
+made-up PARTUUID. Amazon Linux 2023: the command line of public boot logs (kernels 6.1.34 and 6.1.97, ami of 2023/2024),
+in entries as kernel-install of grub2 writes them. RHEL 8: C(grubby --info) as a public course on RHEL 8 shows it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from ansible_collections.lowlatency.ec2.plugins.filter.tuning_gate import Filter
 from ansible_collections.lowlatency.ec2.plugins.module_utils._gate import Options
 from support.gate_runs import handshake_result, jitter_result, ping_result
 
-DOCUMENTATION = Path(__file__).parents[4] / "plugins" / "filter" / "tuning_gate_verdict.yml"
+PAGE = Path(__file__).parents[4] / "plugins" / "filter" / "tuning_gate_verdict.yml"
 
 
 def side(median_us: float = 40.0) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_wrong_input_is_told_in_a_line(arguments: tuple[Any, ...], told: str) ->
 
 
 def test_the_documentation_has_the_options_and_the_keys_that_there_are() -> None:
-    shown = yaml.safe_load(DOCUMENTATION.read_text(encoding="utf-8"))
+    shown = yaml.safe_load(PAGE.read_text(encoding="utf-8"))
     options = shown["DOCUMENTATION"]["options"]["options"]["suboptions"]
     assert {name: option["default"] for name, option in options.items()} == vars(Options())
     record = tuning_gate_verdict(side(), side(), "nic")

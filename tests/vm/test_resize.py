@@ -75,7 +75,7 @@ def see(vm: TestMachine) -> Seen:
         int(boots),
         isolated.strip(),
         nohz_full.strip().replace("(null)", ""),
-        {name: value for name, _, value in parameters if name in KNOBS},
+        {name: value for name, _equals, value in parameters if name in KNOBS},
     )
 
 

@@ -248,7 +248,7 @@ def _report(results: t.Sequence[Result]) -> int:
 def say(priority: str, text: str) -> None:
     """A line in the journal, where the unit's standard error goes."""
     for line in text.splitlines():
-        print(f"{priority}{line}", file=sys.stderr)
+        sys.stderr.write(f"{priority}{line}\n")
 
 
 def main(arguments: t.Sequence[str]) -> int:
@@ -273,4 +273,4 @@ def main(arguments: t.Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    raise SystemExit(main(sys.argv[1:]))

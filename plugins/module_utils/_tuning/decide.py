@@ -140,7 +140,7 @@ def restored(entry: Entry, before: Look, after: Look, error: str = "") -> Result
         return _result(setting, FAILED, f"it was not turned back: {error}", before, after.reading.running)
     if after.error or after.reading.unsupported:
         return _result(setting, APPLIED, "turned back", before, {})
-    unlike = _unlike_original(entry, after.reading)
+    unlike = [] if after.reading.restless else _unlike_original(entry, after.reading)
     if knob.effect == BOOT and (unlike or (after.reading.runs and not after.reading.persisted)):
         status, reason = PENDING_REBOOT, "turned back; the running kernel has it until the next boot"
     elif unlike:

@@ -161,7 +161,7 @@ def _family(host: Host, processor: dict[str, str]) -> str:
 def _os_release(host: Host) -> dict[str, str]:
     text = host.read("/etc/os-release") or host.read("/usr/lib/os-release") or ""
     pairs = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
-    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+    return {name.strip(): value.strip().strip("\"'") for name, _equals, value in pairs}
 
 
 def _supported(distribution: str, version: str) -> bool:
@@ -174,7 +174,7 @@ def _kernel_config(host: Host, kernel: str) -> dict[str, str]:
     text = host.read(f"/boot/config-{kernel}") or host.read(f"/lib/modules/{kernel}/config")
     text = text or host.read_gzip("/proc/config.gz") or ""
     lines = (line.partition("=") for line in text.splitlines() if line.startswith("CONFIG_"))
-    return {name: value.strip('"') for name, _, value in lines}
+    return {name: value.strip('"') for name, _equals, value in lines}
 
 
 def _memory_kib(host: Host) -> int:

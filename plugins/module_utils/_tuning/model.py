@@ -99,7 +99,8 @@ class Reading:
 
     running and wanted: item to value, in the running kernel; wanted has the value that the setting means for each item
     (clamped to what the device allows). persisted: whether the next boot brings what is wanted. unsupported: why this
-    machine has no such thing, else empty. note: what a person should know, such as a clamped value.
+    machine has no such thing, else empty. note: what a person should know, such as a clamped value. restless: another
+    program moves these values within what is allowed, so that they need not be what was written a moment ago.
     """
 
     running: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -107,6 +108,7 @@ class Reading:
     persisted: bool = False
     unsupported: str = ""
     note: str = ""
+    restless: bool = False
 
     @property
     def runs(self) -> bool:

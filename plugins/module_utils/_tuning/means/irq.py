@@ -78,7 +78,8 @@ class IrqAffinity:
         if late:
             notes.append(f"served elsewhere until their next interrupt: {', '.join(late)}")
         # Nothing of this means' own keeps it over a boot: the boot unit sets it again, and the engine sees to that.
-        return Reading(running=running, wanted=wanted, persisted=True, note="; ".join(notes))
+        # irqbalance, where it runs, deals the interrupts out anew every ten seconds.
+        return Reading(running=running, wanted=wanted, persisted=True, note="; ".join(notes), restless=True)
 
     def apply(self, host: Host, facts: Facts, setting: Setting) -> None:
         if setting.knob.target == "default":

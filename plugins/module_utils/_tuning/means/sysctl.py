@@ -33,14 +33,18 @@ _GONE = {
     "net.ipv4.tcp_tw_recycle": "Linux 4.12 removed it",
 }
 
-#: Two names for one thing: writing either sets the other to 0, and the kernel refuses a 0 for the first of a pair
+#: Two names that hang together, so that what both were is needed on the way back. For vm.dirty_*: writing either sets the other to 0, and the kernel refuses a 0 for the first of a pair
 #: (mm/page-writeback.c), so only a write to the other brings it back.
 _PAIRS = {
     "vm.dirty_bytes": "vm.dirty_ratio",
     "vm.dirty_ratio": "vm.dirty_bytes",
     "vm.dirty_background_bytes": "vm.dirty_background_ratio",
     "vm.dirty_background_ratio": "vm.dirty_background_bytes",
+    # While no detector runs, reading either of these makes the kernel forget that it was wanted (kernel/watchdog.c
+    # writes what runs into what is read), and one alone brings nothing back: both are written, with no look between.
+    "kernel.watchdog": "kernel.soft_watchdog",
 }
+_FORGETFUL = frozenset({"kernel.watchdog", "kernel.soft_watchdog"})
 
 
 def file_of(name: str) -> str:
@@ -62,7 +66,7 @@ class Sysctl:
             return Reading(unsupported=reason)
         values = {name: _plain(running)}
         other = _PAIRS.get(name)
-        if other:
+        if other and host.exists(file_of(other)):
             values[other] = _plain(host.read(file_of(other)) or "")
         persisted, note = _persisted(host, name, wanted)
         return Reading(running=values, wanted={name: wanted}, persisted=persisted, note=note)
@@ -85,6 +89,9 @@ class Sysctl:
 
     def restore(self, host: Host, facts: Facts, setting: Setting, original: t.Mapping[str, str]) -> None:
         for name, value in original.items():
+            if name in _FORGETFUL:
+                host.poke(file_of(name), value + "\n")
+                continue
             now = host.read(file_of(name))
             if now is None or _plain(now) == value:
                 continue

@@ -225,7 +225,7 @@ def test_a_boot_loader_that_never_takes_the_line_costs_one_reboot(machine: Machi
     assert machine.start(6) == 1
     machine.takes = False
     assert machine.start(4) == 2
-    assert [machine.start(4) for _ in range(3)] == [1, 1, 1]
+    assert [machine.start(4) for _dummy in range(3)] == [1, 1, 1]
     assert "isolcpus=1-3" in (machine.host.read(BOOT_RECORD) or "")
     machine.takes = True
     assert machine.start(4) == 1, "it takes it in the end"

@@ -94,7 +94,7 @@ def test_a_newer_version_replaces_an_older_one(host: Machine) -> None:
     assert not boot_unit.installed(host)
     host.forget()
     assert boot_unit.install(host)
-    assert [path for path, _ in host.writes] == [f"{PACKAGE}/boot.py"]
+    assert [path for path, _text in host.writes] == [f"{PACKAGE}/boot.py"]
     assert host.removed == [f"{PACKAGE}/means/gone.py"]
     assert host.ran == [], "the units are as they were"
     assert boot_unit.installed(host)

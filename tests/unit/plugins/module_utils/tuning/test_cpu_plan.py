@@ -269,5 +269,5 @@ def test_what_is_no_mask_is_refused(text: str) -> None:
 
 
 def test_the_table_is_in_order() -> None:
-    limits: list[t.Any] = [limit for limit, _ in HOUSEKEEPING_TABLE]
+    limits: list[t.Any] = [limit for limit, _count in HOUSEKEEPING_TABLE]
     assert limits == sorted(limits) and limits[-1] == float("inf")

@@ -22,6 +22,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.model impor
     Setting,
 )
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.saved import Entry, bare
+from support.recorded import recorded_setting
 
 ISOLATED = "/sys/devices/system/cpu/isolated"
 
@@ -191,3 +192,13 @@ def test_a_diff_is_sorted_and_has_no_more_than_the_changes() -> None:
     assert list(before) == ["x", "y", "z"] and list(before["z"]) == ["a", "b"]
     assert (before["x"], after["x"]) == ({}, {"a": "1"})
     assert (before["y"], after["y"]) == ({decide.LASTS: "no"}, {decide.LASTS: "yes"})
+
+
+def test_what_another_program_moves_is_turned_back_when_it_was_written() -> None:
+    """irqbalance deals interrupts out anew; that one is elsewhere a moment later says nothing of the way back."""
+    setting = recorded_setting("irq", "nic", "0-1")
+    entry = Entry(setting, {"irq 24 (eth0)": "0"}, kept=False)
+    before = Look(Reading(running={"irq 24 (eth0)": "1"}, wanted={"irq 24 (eth0)": "1"}))
+    for restless, status in ((True, "applied"), (False, "failed")):
+        after = Look(Reading(running={"irq 24 (eth0)": "3"}, wanted={"irq 24 (eth0)": "0-1"}, restless=restless))
+        assert decide.restored(entry, before, after).status == status

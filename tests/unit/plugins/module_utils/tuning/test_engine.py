@@ -394,7 +394,7 @@ def test_a_boot_brings_what_no_file_brings(host: Tunable) -> None:
     assert host.read("/proc/irq/24/smp_affinity_list") == "0-5"
     engine.reapply(host, "late")
     assert host.read("/proc/irq/24/smp_affinity_list") == "0-1"
-    assert not [path for path, _ in host.writes if path.startswith(("/etc", "/var", "/usr"))]
+    assert not [path for path, _text in host.writes if path.startswith(("/etc", "/var", "/usr"))]
 
 
 def test_without_its_boot_units_what_they_bring_does_not_last(host: Tunable) -> None:

@@ -85,7 +85,7 @@ def test_what_a_killed_maker_left_goes(tmp_path, made):
 
 def test_of_two_at_once_one_makes_it(tmp_path, made):
     found: list[Path] = []
-    threads = [threading.Thread(target=lambda: found.append(image.base_image(tmp_path, print))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: found.append(image.base_image(tmp_path, print))) for _dummy in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -178,3 +178,32 @@ def test_dirty_bytes_go_back_to_the_ratio(host: RecordedHost) -> None:
 def test_names_with_a_device() -> None:
     assert file_of("net/ipv4/conf/eth0.100/rp_filter") == "/proc/sys/net/ipv4/conf/eth0.100/rp_filter"
     assert file_of("net.ipv4.tcp_rmem") == "/proc/sys/net/ipv4/tcp_rmem"
+
+
+def test_a_watchdog_comes_back_whatever_was_read_while_it_was_off(tmp_path: pathlib.Path) -> None:
+    """As kernel/watchdog.c has it: a look writes what runs into the wish, and a detector runs where both are wished."""
+    names = ("kernel.watchdog", "kernel.soft_watchdog")
+    host = recorded_host(tmp_path, {file_of(name): "1\n" for name in names})
+    wish = dict.fromkeys(names, True)
+
+    class Looked(type(host)):  # type: ignore[misc]
+        def read(self, path: str) -> str | None:
+            for name in names:
+                if path == file_of(name):
+                    wish[name] = all(wish.values())
+                    return str(int(wish[name]))
+            return super().read(path)
+
+        def poke(self, path: str, text: str) -> None:
+            super().poke(path, text)
+            wish.update({name: text.strip() == "1" for name in names if path == file_of(name)})
+
+    host.__class__ = Looked
+    means, watchdog = Sysctl(), recorded_setting("sysctl", "kernel.watchdog", "0")
+    original = dict(means.read(host, FACTS, watchdog).running)
+    assert original == dict.fromkeys(names, "1")
+    means.apply(host, FACTS, watchdog)
+    assert [host.read(file_of(name)) for name in names] == ["0", "0"]  # the look that makes it forget
+    for order in (names, names[::-1]):
+        means.restore(host, FACTS, watchdog, {name: original[name] for name in order})
+        assert [host.read(file_of(name)) for name in names] == ["1", "1"]

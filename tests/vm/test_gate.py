@@ -116,8 +116,7 @@ def test_what_harms_is_turned_back_and_what_does_nothing_is_kept(vm: TestMachine
         assert measures["ping"]["samples_before"] == 3 * 400
         assert measures["ping"]["verdict"] != "not_evaluated"
         assert measures["handshake_wire"]["verdict"] != "not_evaluated"
-        assert measures["jitter"]["verdict"] == "not_evaluated"
-        assert measures["jitter"]["reason"] == "before: neither cyclictest nor rtla is installed"
+        assert measures["jitter"]["verdict"] != "not_evaluated", "the image has cyclictest"
     ping = verdicts["test_harm"]["measures"][0]
     assert "worse" in (ping["p50_verdict"], ping["p99_verdict"])
 

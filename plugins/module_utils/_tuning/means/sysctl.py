@@ -33,9 +33,9 @@ _GONE = {
     "net.ipv4.tcp_tw_recycle": "Linux 4.12 removed it",
 }
 
-#: Two names that hang together, so that what both were is needed on the way back. For vm.dirty_*: writing either sets the
-#: other to 0, and the kernel refuses a 0 for the first of a pair (mm/page-writeback.c), so only a write to the other
-#: brings it back.
+#: Two names that hang together, so that what both were is needed on the way back. For vm.dirty_*: writing either sets
+#: the other to 0, and the kernel refuses a 0 for the first of a pair (mm/page-writeback.c), so only a write to the
+#: other brings it back.
 _PAIRS = {
     "vm.dirty_bytes": "vm.dirty_ratio",
     "vm.dirty_ratio": "vm.dirty_bytes",

@@ -70,6 +70,7 @@ GATE: dict[str, Any] = {
     "os_tuning_gate_handshake": {"samples": 400, "warmup": 10, "max_rate_per_address": 200, "timeout_ms": 1_000},
     # The test is of harm by a multiple. What else runs on the machine that emulates this one is not the test's.
     "os_tuning_gate_judge": {"tolerance_percent": 100},
+    "os_tuning_gate_jitter": {"duration_s": 8, "blocks": 4},
     "os_tuning_packages": [],
     "os_tuning_probe_endpoints": [],
 }

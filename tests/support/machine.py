@@ -19,7 +19,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import typing as t
 from collections.abc import Iterator, Sequence
@@ -277,11 +276,11 @@ def machine(
 
     `computer` are further values of MachineSpec: memory_mib, nic ("e1000e" or "virtio"), cpu ("intel" or "amd"), ...
     """
-    with free_index() as index, tempfile.TemporaryDirectory(prefix="llvm-", dir="/tmp") as sockets:
+    with free_index() as index, _own_folder(index) as sockets:
         network, addressing = LabNetwork(index), LabAddressing(index)
         first = addressing.router.rpartition(".")[0]
         address, peer = f"{first}.16", Peer(f"{addressing.namespace_prefix}peer", f"{first}.17")
-        vm_folder = Path(sockets) / "vm"
+        vm_folder = sockets / "vm"
         vm_folder.mkdir()
         login, host_key = _key(folder / "login"), _key(folder / "host_key")
         seed = Seed(
@@ -307,7 +306,7 @@ def machine(
                 f"ll{index}-machine", vm_folder, seed, addressing.vpc_namespace, device, **size(vcpus), **computer
             )
             overlay(disk or base(), spec.disk)
-            vm = TestMachine(folder, Machine(spec, exits.append), peer, address, Path(sockets) / "ssh", exits)
+            vm = TestMachine(folder, Machine(spec, exits.append), peer, address, sockets / "ssh", exits)
             vm.sockets.mkdir()
             network.attach(peer.namespace, peer.address)
             started.append(_sshd(folder, peer, login, host_key))
@@ -326,6 +325,18 @@ def machine(
                 process.kill()
                 process.wait(10)
             network.down()
+
+
+@contextmanager
+def _own_folder(index: int) -> Iterator[Path]:
+    """A folder with a short path, of whoever has this lab index; what a killed run left there goes first."""
+    folder = Path(f"/tmp/lowlatency-machine-{index}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _key(path: Path) -> Path:

@@ -141,4 +141,5 @@ def test_a_killed_owner_takes_the_machine_with_it(tmp_path: Path) -> None:
     finally:
         owner.kill()
         owner.communicate(timeout=10)
+        # As the next machine on this index would.
         LabNetwork(int(name.removeprefix("ll").removesuffix("-machine"))).down()

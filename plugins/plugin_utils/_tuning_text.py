@@ -33,7 +33,7 @@ def _short(value: t.Any) -> str:
 
 def change_text(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     """How the items of a knob changed: "0 -> 50", or "none -> mq-deadline (3)" for three of a kind."""
-    changes = Counter((_short(before.get(item)), _short(after.get(item))) for item in {**before, **after})
+    changes = Counter((_short(before.get(item)), _short(after.get(item))) for item in sorted({**before, **after}))
     parts = []
     for (was, is_now), count in changes.most_common(_CHANGES_SHOWN):
         text = was if was == is_now else f"{was} -> {is_now}"
@@ -80,7 +80,8 @@ def _head(report: Row) -> list[str]:
 
 
 def _facts(facts: Row) -> list[str]:
-    return columns([(name, _fact(value)) for name, value in facts.items() if value not in ("", None, [], {})])
+    """In the order of their names: a report that was read back from its file has lost any other."""
+    return columns([(name, _fact(value)) for name, value in sorted(facts.items()) if value not in ("", None, [], {})])
 
 
 def _fact(value: t.Any) -> str:

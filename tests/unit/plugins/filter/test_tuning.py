@@ -67,8 +67,15 @@ def test_what_is_no_report_is_written_anew(previous: t.Any) -> None:
 
 
 def test_a_report_that_was_read_back_is_carried_on() -> None:
-    first = tuning_report([{"applied": APPLIED}], at="then")
-    again = tuning_report([{"applied": IN_PLACE}], previous=json.dumps(first["document"]), at="now")
+    more = {
+        "machine": {"vcpus": 6, "arch": "x86_64", "disks": ["nvme0n1"]},
+        "cpu_plan": {"isolated": [2, 3], "housekeeping": [0, 1], "reason": ""},
+    }
+    two = {**ROW, "id": "thp", "before": {"b": "1", "a": "2"}, "after": {"b": "3", "a": "4"}}
+    first = tuning_report([{"applied": {**APPLIED, **more, "results": [ROW, two]}}], at="then")
+    written = json.dumps(first["document"], sort_keys=True)  # as to_nice_json does
+    in_place = {**IN_PLACE, **more, "results": [{**row, "status": "already"} for row in (ROW, two)]}
+    again = tuning_report([{"applied": in_place}], previous=written, at="now")
     assert again["document"] == first["document"]
     assert again["text"] == first["text"]
 

@@ -195,15 +195,20 @@ class Host:
         return True
 
     def remove(self, path: str) -> bool:
-        """Remove a file. Tells whether it was there."""
+        """Remove a file. Tells whether it was there.
+
+        A folder for systemd's drop-ins goes with its last one: empty, it means what none means.
+        """
         with contextlib.suppress(FileNotFoundError):
             os.unlink(_temporary(self.path(path)))
-        try:
+        there = self.exists(path)
+        if there:
             os.unlink(self.path(path))
-        except FileNotFoundError:
-            return False
-        self._changed()
-        return True
+            self._changed()
+        folder = os.path.dirname(path)
+        if folder.startswith("/etc/systemd/") and folder.endswith(".d"):
+            self.remove_folder(folder)
+        return there
 
     def remove_folder(self, path: str) -> bool:
         """Remove a folder if it is there and empty. Tells whether it did."""

@@ -130,6 +130,7 @@ def test_a_killed_owner_takes_the_machine_with_it(tmp_path: Path) -> None:
     owner = subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
+    name = ""
     try:
         assert owner.stdout is not None
         name, pid = owner.stdout.readline().split()
@@ -142,4 +143,5 @@ def test_a_killed_owner_takes_the_machine_with_it(tmp_path: Path) -> None:
         owner.kill()
         owner.communicate(timeout=10)
         # As the next machine on this index would.
-        LabNetwork(int(name.removeprefix("ll").removesuffix("-machine"))).down()
+        if name:
+            LabNetwork(int(name.removeprefix("ll").removesuffix("-machine"))).down()

@@ -112,7 +112,7 @@ def test_one_item_that_fails_does_not_stop_the_others(host: RecordedHost) -> Non
 
 
 @pytest.mark.parametrize(
-    ("path", "one", "other", "wanted"),
+    ("path", "left", "right", "wanted"),
     [
         ("/sys/devices/virtual/workqueue/cpumask", "ff,ffffff00", "000000ff,ffffff00", True),
         ("/sys/devices/virtual/workqueue/cpumask", "3", "7", False),
@@ -124,10 +124,9 @@ def test_one_item_that_fails_does_not_stop_the_others(host: RecordedHost) -> Non
         ("/sys/kernel/mm/ksm/run", "00", "0", False),
     ],
 )
-def test_same(path: str, one: str, other: str, wanted: bool) -> None:
-    assert same(path, one, other) is wanted
-    swapped = (other, one)
-    assert same(path, *swapped) is wanted
+def test_same(path: str, left: str, right: str, wanted: bool) -> None:
+    assert same(path, left, right) is wanted
+    assert same(path, right, left) is wanted
 
 
 def test_chosen() -> None:

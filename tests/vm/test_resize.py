@@ -145,6 +145,7 @@ def test_under_three_cores_nothing_is_isolated(vm: TestMachine) -> None:
     assert (after.isolated, after.nohz_full, after.line) == ("", "", {})
 
 
+@pytest.mark.full
 def test_a_boot_loader_that_never_takes_the_line(vm: TestMachine) -> None:
     """It costs one reboot, once, and the machine comes up each time and says what is wrong."""
     vm.ssh(STUCK)
@@ -160,6 +161,7 @@ def test_a_boot_loader_that_never_takes_the_line(vm: TestMachine) -> None:
     assert record(vm)["tried"] == tried
 
 
+@pytest.mark.full
 def test_when_it_takes_the_line_at_last_all_is_as_planned(vm: TestMachine) -> None:
     vm.ssh("sudo rm /etc/grub.d/06_stuck /boot/grub/stuck.cfg; sudo update-grub 2>&1")
     before = see(vm)
@@ -170,6 +172,7 @@ def test_when_it_takes_the_line_at_last_all_is_as_planned(vm: TestMachine) -> No
     assert record(vm)["tried"] == []
 
 
+@pytest.mark.full
 def test_the_way_out_on_the_kernels_command_line(vm: TestMachine) -> None:
     """Somebody who mends a machine keeps the units from running, from the boot loader's prompt."""
     vm.ssh("sudo sed -i 's/quiet/quiet lowlatency.tuning=off/' /boot/grub/grub.cfg")

@@ -44,6 +44,8 @@ def tuning_report(
         reboot_ok=reboot_ok,
         at=at,
     )
+    # As the next run reads it back, whose text must be the same: the file has its keys in the order of their names.
+    document = json.loads(json.dumps(document, sort_keys=True))
     worth_keeping = bool(document["knobs"] or document["failure"])
     return {
         "results": merged_results(everything),

@@ -72,9 +72,10 @@ def test_a_report_that_was_read_back_is_carried_on() -> None:
         "cpu_plan": {"isolated": [2, 3], "housekeeping": [0, 1], "reason": ""},
     }
     two = {**ROW, "id": "thp", "before": {"b": "1", "a": "2"}, "after": {"b": "3", "a": "4"}}
-    first = tuning_report([{"applied": {**APPLIED, **more, "results": [ROW, two]}}], at="then")
+    there = {**ROW, "id": "ksm", "status": "already"}
+    first = tuning_report([{"applied": {**APPLIED, **more, "results": [ROW, two, there]}}], at="then")
     written = json.dumps(first["document"], sort_keys=True)  # as to_nice_json does
-    in_place = {**IN_PLACE, **more, "results": [{**row, "status": "already"} for row in (ROW, two)]}
+    in_place = {**IN_PLACE, **more, "results": [{**row, "status": "already"} for row in (ROW, two, there)]}
     again = tuning_report([{"applied": in_place}], previous=written, at="now")
     assert again["document"] == first["document"]
     assert again["text"] == first["text"]

@@ -18,7 +18,7 @@ from support.machine import TestMachine, machine
 CPU = 1
 
 #: Some ten round trips of an emulated machine, and as much as the driver allows.
-HELD_BACK_US = "9999"
+HELD_BACK_US = "10000"
 
 KNOBS = [
     {

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from support.machine import TestMachine, machine
 
+pytestmark = pytest.mark.full
+
 # The CPU that pings stay on.
 CPU = 1
 

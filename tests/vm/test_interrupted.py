@@ -15,6 +15,8 @@ from collections.abc import Iterator
 import pytest
 from support.machine import TestMachine, machine
 
+pytestmark = pytest.mark.full
+
 STORE = "/var/lib/lowlatency-ec2/os_tuning.json"
 SYSCTLS = "/etc/sysctl.d/99-zz-lowlatency.conf"
 GRUB = "/etc/default/grub.d/99-zz-lowlatency.cfg"

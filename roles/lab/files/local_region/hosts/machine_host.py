@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from local_region.hosts.backend import HostSpec, MachineSize
@@ -91,11 +92,15 @@ class MachineHosts(HostsWithThreads[_Host]):
     def _prepare(self, host: _Host) -> None:
         folder = Path(host.folder)
         folder.mkdir(mode=0o700)
-        base = image.base_image(Path(self._image_dir), _LOG.info)
         host.machine = Machine(self._spec(host, folder), on_exit=lambda reason: self._ended(host, reason))
-        overlay(base, host.machine.spec.disk)
+        overlay(self._base, host.machine.spec.disk)
         # Where the consoles of all hosts are looked for.
         os.symlink(host.machine.spec.console_log, os.path.join(self._log_dir, f"{host.spec.instance_id}.log"))
+
+    @cached_property
+    def _base(self) -> Path:
+        """The image of all. To look whether it is whole takes seconds, so that is done once."""
+        return image.base_image(Path(self._image_dir), _LOG.info)
 
     def _spec(self, host: _Host, folder: Path) -> MachineSpec:
         spec, plan = host.spec, self._addressing

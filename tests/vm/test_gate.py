@@ -43,6 +43,29 @@ KNOBS = [
     },
 ]
 
+# The same harm, and none, by what only a boot brings: the driver's least rate of interrupts, 100 a second.
+BOOT_HARM = ("e1000e.InterruptThrottleRate", "100")
+BOOT_KNOBS = [
+    {
+        "id": "test_boot_does_nothing",
+        "group": "test_boot_neutral",
+        "means": "cmdline",
+        "target": "lowlatency_test.nothing",
+        "value": "1",
+        "summary": "A parameter that nothing in the kernel reads.",
+        "source": "test",
+    },
+    {
+        "id": "test_boot_moderation",
+        "group": "test_boot_harm",
+        "means": "cmdline",
+        "target": BOOT_HARM[0],
+        "value": BOOT_HARM[1],
+        "summary": "Holds received packets back for longer than a whole round trip takes.",
+        "source": "test",
+    },
+]
+
 GATE: dict[str, Any] = {
     "os_tuning_gate": True,
     "os_tuning_gate_peer": "peer",
@@ -101,6 +124,36 @@ def test_what_harms_is_turned_back_and_what_does_nothing_is_kept(vm: TestMachine
         assert measures["jitter"]["verdict"] != "not_evaluated", "the image has cyclictest"
     ping = verdicts["test_harm"]["measures"][0]
     assert "worse" in (ping["p50_verdict"], ping["p99_verdict"])
+
+
+def test_a_group_of_the_boot_is_compared_across_the_reboot(vm: TestMachine) -> None:
+    stock_us, first_boot = held_back_us(vm), vm.boot_id()
+    done = vm.play(
+        "tune_os",
+        "--tags",
+        "os_tuning",
+        os_tuning_groups=["test_boot_neutral", "test_boot_harm"],
+        os_tuning_extra_knobs=BOOT_KNOBS,
+        os_tuning_gate_peer_address=vm.peer.address,
+        os_tuning_reboot_ok=True,
+        **GATE,
+    )
+    print(done.stdout[-4_000:])
+    record = json.loads(vm.read(REPORT))
+    verdicts = {one["group"]: one for one in found(record, "decision")}
+    print(json.dumps(verdicts, indent=1, ensure_ascii=False))
+    assert verdicts["test_boot_neutral"]["decision"] == "keep"
+    assert verdicts["test_boot_harm"]["decision"] == "roll_back"
+    for verdict in verdicts.values():
+        measures = {one["name"]: one for one in verdict["measures"]}
+        assert measures["ping"]["samples_after"] == 3 * 400
+        assert measures["ping"]["verdict"] != "not_evaluated"
+    parameters = vm.read("/proc/cmdline").split()
+    assert "lowlatency_test.nothing=1" in parameters
+    assert "=".join(BOOT_HARM) not in parameters, "turned back, and booted without it"
+    assert "=".join(BOOT_HARM) not in vm.ssh("sudo cat /boot/grub/grub.cfg")
+    assert held_back_us(vm) == stock_us
+    assert vm.boot_id() != first_boot
 
 
 def found(document: Any, key: str) -> Iterator[dict[str, Any]]:

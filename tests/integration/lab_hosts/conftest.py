@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_under_test import INDEX, Instance, LabUnderTest
 from support.lab import reserved
+from support.lab_under_test import INDEX, Instance, LabUnderTest
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from lab_under_test import INDEX, Instance, LabUnderTest, wait_for
+from support.lab_under_test import INDEX, Instance, LabUnderTest, wait_for
 
 pytestmark = [
     pytest.mark.lab,

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from lab_under_test import INDEX, LabUnderTest, wait_for
 from local_region.daemon import Record
 from local_region.hosts.processes import ProcessId, in_network_namespaces, pids
 from local_region.network.layout import LabNetwork
+from support.lab_under_test import INDEX, LabUnderTest, wait_for
 
 pytestmark = [
     pytest.mark.lab,

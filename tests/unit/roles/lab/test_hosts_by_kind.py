@@ -48,10 +48,20 @@ def test_an_instance_stays_with_the_hosts_that_launched_it() -> None:
     assert machines.events == [(verb, "i-2") for verb in verbs]
 
 
+def test_each_kind_says_when_its_own_are_stopped() -> None:
+    namespaces, machines = NullHosts(), NullHosts()
+    hosts = HostsByKind(namespaces, machines)
+    hosts.launch(spec("i-1", None))
+    hosts.launch(spec("i-2", SIZE))
+    machines.slow_to_stop.add("i-2")
+    assert (hosts.stopped("i-1"), hosts.stopped("i-2")) == (True, False)
+
+
 def test_what_is_not_there_is_ignored() -> None:
     hosts = HostsByKind(NullHosts(), NullHosts())
     hosts.terminate("i-9")
     assert not hosts.booted("i-9")
+    assert hosts.stopped("i-9")
 
 
 def test_both_kinds_tell_of_a_shutdown_from_inside() -> None:

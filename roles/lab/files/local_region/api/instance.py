@@ -28,6 +28,7 @@ STATE_CODES: Final = {
 }
 USER_INITIATED: Final = ("Client.UserInitiatedShutdown", "User initiated shutdown")
 FROM_INSIDE: Final = ("Client.InstanceInitiatedShutdown", "Instance initiated shutdown")
+_LOOK_AGAIN_S: Final = 0.2
 LAUNCH_FAILED: Final = ("Server.InternalError", "Internal error on launch")
 
 
@@ -126,8 +127,15 @@ class Instance(moto_instances.Instance):
         self._set_state("stopping")
         self.publish_addresses()
         self.lab.ask_hosts(lambda hosts: hosts.stop(self.id))
-        self.lab.after(self.lab.timings.stopping_s, lambda: self._settle("stopping", "stopped"))
+        self.lab.after(self.lab.timings.stopping_s, self._stopped)
         return previous
+
+    def _stopped(self) -> None:
+        """As on EC2 an instance is stopped once its host is: what runs on may still write to its disk."""
+        if self.state != "stopping" or self.lab.hosts.stopped(self.id):
+            self._settle("stopping", "stopped")
+        else:
+            self.lab.after(_LOOK_AGAIN_S, self._stopped)
 
     def terminate(self, reason: tuple[str, str] = USER_INITIATED) -> Any:
         """Begin to terminate; elastic addresses are let go at once."""

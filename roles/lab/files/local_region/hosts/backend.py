@@ -55,6 +55,9 @@ class HostBackend(Protocol):
     def stop(self, instance_id: str) -> None:
         """Shut the host down and keep its disk."""
 
+    def stopped(self, instance_id: str) -> bool:
+        """Whether the last stop is over; also for an unknown host. Answers at once, and asks nothing of the API."""
+
     def start(self, instance_id: str) -> None:
         """Boot a stopped host again."""
 
@@ -78,7 +81,8 @@ class NullHosts:
     """A backend without hosts, for tests of the API alone: hosts boot at once and keep no disk.
 
     `events` holds what was asked, in order, as (verb, instance id) pairs; `specs` and `addresses`
-    hold the last launch and the last wanted public addresses of each instance.
+    hold the last launch and the last wanted public addresses of each instance. What is in `slow_to_stop` is not stopped
+    until it is taken out.
     """
 
     def __init__(self) -> None:
@@ -86,6 +90,7 @@ class NullHosts:
         self.specs: dict[str, HostSpec] = {}
         self.addresses: dict[str, tuple[str, ...]] = {}
         self.up: set[str] = set()
+        self.slow_to_stop: set[str] = set()
         self._callbacks: list[Callable[[str], None]] = []
 
     def launch(self, spec: HostSpec) -> None:
@@ -101,6 +106,9 @@ class NullHosts:
     def stop(self, instance_id: str) -> None:
         self.events.append(("stop", instance_id))
         self.up.discard(instance_id)
+
+    def stopped(self, instance_id: str) -> bool:
+        return instance_id not in self.slow_to_stop
 
     def start(self, instance_id: str) -> None:
         self.events.append(("start", instance_id))

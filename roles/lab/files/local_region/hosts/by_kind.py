@@ -32,6 +32,9 @@ class HostsByKind:
     def stop(self, instance_id: str) -> None:
         self._of(instance_id).stop(instance_id)
 
+    def stopped(self, instance_id: str) -> bool:
+        return self._of(instance_id).stopped(instance_id)
+
     def start(self, instance_id: str) -> None:
         self._of(instance_id).start(instance_id)
 

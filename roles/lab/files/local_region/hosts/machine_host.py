@@ -40,9 +40,7 @@ class _Host(Host):
 
 def size_within(asked: MachineSize, max_cores: int, max_memory_mib: int) -> MachineSize:
     """Return what an emulated machine gets of the size that EC2 would give it."""
-    return MachineSize(
-        min(asked.cores, max_cores), asked.threads_per_core, min(asked.memory_mib, max_memory_mib)
-    )
+    return MachineSize(min(asked.cores, max_cores), asked.threads_per_core, min(asked.memory_mib, max_memory_mib))
 
 
 class MachineHosts(HostsWithThreads[_Host]):

@@ -31,6 +31,7 @@ class Host:
         self.folder = folder
         self.public_addresses: tuple[str, ...] = (spec.public_ip,) if spec.public_ip else ()
         self.wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.stops_left = 0  # stops that were asked for and are not over
 
 
 AHost = TypeVar("AHost", bound=Host)
@@ -111,7 +112,24 @@ class HostsWithThreads(abc.ABC, Generic[AHost]):
             host.wanted.put(None)
 
     def stop(self, instance_id: str) -> None:
-        self._ask(instance_id, self._end)
+        def end(host: AHost) -> None:
+            try:
+                self._end(host)
+            finally:
+                with self._lock:
+                    host.stops_left -= 1
+
+        with self._lock:
+            host = self._hosts.get(instance_id)
+            if host is None:
+                return
+            host.stops_left += 1
+        host.wanted.put(lambda: end(host))
+
+    def stopped(self, instance_id: str) -> bool:
+        with self._lock:
+            host = self._hosts.get(instance_id)
+            return host is None or host.stops_left == 0
 
     def start(self, instance_id: str) -> None:
         self._ask(instance_id, self._boot)

@@ -22,6 +22,19 @@ def slow(region_api):
     return region_api, region_api.make_vpc()
 
 
+def test_an_instance_is_stopped_once_its_host_is(slow):
+    region, vpc = slow
+    instance_id = region.launch(vpc)["InstanceId"]
+    region.clock.advance(100.0)
+    region.hosts.slow_to_stop.add(instance_id)
+    region.client().stop_instances(InstanceIds=[instance_id])
+    region.clock.advance(1_000.0)
+    assert region.states(instance_id) == ["stopping"]
+    region.hosts.slow_to_stop.clear()
+    region.clock.advance(1.0)
+    assert region.states(instance_id) == ["stopped"]
+
+
 def test_states_follow_the_clock(slow):
     region, vpc = slow
     ec2 = region.client()

@@ -18,15 +18,16 @@ from typing import Any
 
 import boto3
 
+# The index that a lab has unless it is told another.
 INDEX = 5
-PACKAGE_ROOT = Path(__file__).resolve().parents[3] / "roles/lab/files"
+PACKAGE_ROOT = Path(__file__).resolve().parents[2] / "roles/lab/files"
 IMAGE = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
 PATIENCE_S = 30.0
 
 
-def wait_for(what: str, there: Callable[[], Any]) -> Any:
+def wait_for(what: str, there: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     """Ask until the answer is true, and return it; fail with what was waited for when it takes far too long."""
-    deadline_s = time.monotonic() + PATIENCE_S
+    deadline_s = time.monotonic() + patience_s
     while not (answer := there()):
         assert time.monotonic() < deadline_s, f"waited in vain for: {what}"
         time.sleep(0.05)
@@ -41,12 +42,14 @@ class Instance:
     instance_id: str
     address: str
     private_address: str
+    user: str = "ec2-user"
 
-    def ssh(self, command: str, user: str = "ec2-user") -> subprocess.CompletedProcess[str]:
+    def ssh(self, command: str, user: str | None = None) -> subprocess.CompletedProcess[str]:
         options = ["BatchMode=yes", "ConnectTimeout=5", "StrictHostKeyChecking=no", "LogLevel=ERROR",
                    f"UserKnownHostsFile={self.lab.folder}/known_hosts-{self.instance_id}"]  # fmt: skip
         given = [part for option in options for part in ("-o", option)]
-        target = ["-F", "/dev/null", "-i", str(self.lab.key_path), *given, f"{user}@{self.address}", command]
+        login = f"{user or self.user}@{self.address}"
+        target = ["-F", "/dev/null", "-i", str(self.lab.key_path), *given, login, command]
         return subprocess.run(["ssh", *target], capture_output=True, text=True, timeout=60, check=False)
 
     def says(self, command: str) -> str:
@@ -54,6 +57,11 @@ class Instance:
         done = self.ssh(command)
         assert done.returncode == 0, f"{command}: {done.returncode} {done.stderr}"
         return done.stdout.strip()
+
+    def wait_until_it_answers(self) -> None:
+        """Wait until EC2 says that it runs and a login succeeds."""
+        wait_for("running", lambda: self.state == "running", self.lab.patience_s)
+        wait_for("a login", lambda: self.ssh("true").returncode == 0, self.lab.patience_s)
 
     @property
     def state(self) -> str:
@@ -63,7 +71,11 @@ class Instance:
 
 @dataclass
 class LabUnderTest:
+    """A lab of this index; what its instances need to boot is waited for this long."""
+
     folder: Path
+    index: int = INDEX
+    patience_s: float = PATIENCE_S
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -76,7 +88,7 @@ class LabUnderTest:
 
     def command(self, name: str, *arguments: str, fails: bool = False, **options: Any) -> dict[str, Any]:
         """Run the lab's command and return its answer."""
-        given = {"index": INDEX, "truth_path": str(self.truth_path), **self.options, **options}
+        given = {"index": self.index, "truth_path": str(self.truth_path), **self.options, **options}
         done = subprocess.run(
             [sys.executable, "-m", "local_region", name, *arguments],
             input=json.dumps(given),
@@ -96,17 +108,17 @@ class LabUnderTest:
 
     @cached_property
     def ec2(self) -> Any:
-        url = f"http://127.0.0.1:{4566 + INDEX}"
+        url = f"http://127.0.0.1:{4566 + self.index}"
         return boto3.client("ec2", endpoint_url=url, region_name="ap-northeast-1", aws_access_key_id="lab",
                             aws_secret_access_key="lab")  # fmt: skip
 
     @cached_property
     def subnet_id(self) -> str:
         """A public subnet where the lab's router is."""
-        vpc_id = self.ec2.create_vpc(CidrBlock=f"198.18.{16 * INDEX}.0/20")["Vpc"]["VpcId"]
+        vpc_id = self.ec2.create_vpc(CidrBlock=f"198.18.{16 * self.index}.0/20")["Vpc"]["VpcId"]
         gateway_id = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
         self.ec2.attach_internet_gateway(InternetGatewayId=gateway_id, VpcId=vpc_id)
-        subnet = self.ec2.create_subnet(VpcId=vpc_id, CidrBlock=f"198.18.{16 * INDEX}.0/22")["Subnet"]
+        subnet = self.ec2.create_subnet(VpcId=vpc_id, CidrBlock=f"198.18.{16 * self.index}.0/22")["Subnet"]
         return str(subnet["SubnetId"])
 
     @cached_property
@@ -116,20 +128,19 @@ class LabUnderTest:
         self.key_path.chmod(0o600)
         return "test"
 
-    def launch(self, boots: bool = True, **parameters: Any) -> Instance:
-        """Launch one instance and, unless told otherwise, wait until it has booted."""
+    def launch(self, boots: bool = True, user: str = "ec2-user", **parameters: Any) -> Instance:
+        """Launch one instance and, unless told otherwise, wait until it has booted. Parameters are RunInstances'."""
         network = {"DeviceIndex": 0, "SubnetId": self.subnet_id, "AssociatePublicIpAddress": True}
+        wanted = {"ImageId": IMAGE, "InstanceType": "c8g.24xlarge", **parameters}
         answer = self.ec2.run_instances(
-            ImageId=IMAGE, InstanceType="c8g.24xlarge", MinCount=1, MaxCount=1, KeyName=self.key_name,
-            NetworkInterfaces=[network], **parameters,
-        )  # fmt: skip
+            MinCount=1, MaxCount=1, KeyName=self.key_name, NetworkInterfaces=[network], **wanted
+        )
         instance_id = answer["Instances"][0]["InstanceId"]
         seen = self.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
-        launched = Instance(self, instance_id, seen["PublicIpAddress"], seen["PrivateIpAddress"])
+        launched = Instance(self, instance_id, seen["PublicIpAddress"], seen["PrivateIpAddress"], user)
         # What can't leave this machine is all that these tests talk to.
         route = subprocess.run(["ip", "route", "get", launched.address], capture_output=True, text=True, check=True)
-        assert f"dev ll{INDEX}-ctl" in route.stdout
+        assert f"dev ll{self.index}-ctl" in route.stdout
         if boots:
-            wait_for("running", lambda: launched.state == "running")
-            wait_for("a login", lambda: launched.ssh("true").returncode == 0)
+            launched.wait_until_it_answers()
         return launched

@@ -68,8 +68,8 @@ BOOT_KNOBS = [
     },
 ]
 
-# As fast as answers come: what follows a packet within the moderation's time is held back by all of it, what comes after
-# a pause is not.
+# As fast as answers come: a packet that follows another within the moderation's time is held back for the rest of it,
+# one after a pause is not.
 RATE = 1_000
 
 GATE: dict[str, Any] = {

@@ -103,6 +103,21 @@ def quiet_process(cpu: int | None) -> Iterator[None]:
         os.sched_setaffinity(0, allowed)
 
 
+def may_use(cpu: int) -> bool:
+    """Whether the kernel lets this process go to a CPU; found out by going there and back.
+
+    An isolated CPU (``isolcpus``) is in no affinity that a process is born with, and yet may be used by number. A CPU
+    that is offline or outside the process's cpuset is EINVAL (sched_setaffinity(2)).
+    """
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {cpu})
+    except (OSError, ValueError, OverflowError):
+        return False
+    os.sched_setaffinity(0, before)
+    return True
+
+
 def resolve_endpoint(endpoint: Endpoint, attempts: int) -> Resolution:
     """Addresses of an endpoint: the given ones as they are, else what its host resolves to."""
     if endpoint.addresses:

@@ -17,6 +17,9 @@ description:
     of them can inflate.
   - An address is warmed up first and then measured in shuffled blocks together with all others, so that a drift in time
     touches all addresses alike.
+  - In adaptive mode, the default, an address is measured until a sequential test has decided whether its median is
+    above or below O(median_limit_us), and until it is clear that it can beat neither O(best_limit_us) nor the champion.
+    The few best addresses get the full number of O(samples). RV(endpoints[].addresses[].ended) says how each ended.
   - Handshakes are bounded in rate, in all and per address, with gaps that are drawn at random. A connection is
     closed with a reset at once, and no byte of data is ever sent.
   - An address that fails its first three handshakes, or twenty in a row later, is dropped. That it could not be
@@ -56,7 +59,7 @@ options:
         default: []
   samples:
     description:
-      - Completed handshakes to measure per address.
+      - Completed handshakes to measure per address, in adaptive mode per address that is measured in full.
       - A failed handshake is tried again, up to a tenth more tries than samples.
     type: int
     default: 10000
@@ -67,10 +70,62 @@ options:
     type: int
     default: 100
   probe_mode:
-    description: How samples are spread. V(exhaustive) takes O(samples) of every address.
+    description:
+      - How samples are spread.
+      - V(adaptive) measures each address only until it is decided, and the O(full_addresses) best ones in full.
+      - V(exhaustive) takes O(samples) of every address.
     type: str
-    choices: [exhaustive]
-    default: exhaustive
+    choices: [adaptive, exhaustive]
+    default: adaptive
+  metric:
+    description: The time that adaptive mode decides by. Both are always measured.
+    type: str
+    choices: [wall, wire]
+    default: wall
+  median_limit_us:
+    description:
+      - Median, in microseconds, that an address must not exceed. Adaptive mode decides for each whether it does.
+      - Without it nothing is asked about the median. A limit that no address can meet is found to be exceeded by all.
+    type: float
+  best_limit_us:
+    description:
+      - Time, in microseconds, that O(best_min_hits) handshakes of an address must not exceed.
+      - Without it nothing is asked about single handshakes.
+    type: float
+  best_min_hits:
+    description: How many handshakes must be at or below O(best_limit_us).
+    type: int
+    default: 1
+  primary_endpoint:
+    description:
+      - Name of the endpoint whose addresses compete with the champion.
+      - Without it no address does.
+    type: str
+  champion_us:
+    description:
+      - What an address of O(primary_endpoint) must beat, in microseconds of O(metric).
+      - Without it there is no champion yet, and the best addresses of O(primary_endpoint) are always measured in full.
+    type: float
+  champion_statistic:
+    description: The figure that O(champion_us) is, the lowest handshake or the quantile of 0.1 %.
+    type: str
+    choices: [best, p0_1]
+    default: best
+  error_rate:
+    description: Chance, at most, of finding a median above its limit when it is below, and the other way round.
+    type: float
+    default: 0.001
+  indifference:
+    description:
+      - How far adaptive mode tells addresses apart, as a share of handshakes, above 0 and below 0.5.
+      - An address passes when at least half of its handshakes are at or below O(median_limit_us), and fails when at
+        most half less this share are. In between, either answer is right.
+    type: float
+    default: 0.1
+  full_addresses:
+    description: How many of the best addresses adaptive mode measures in full.
+    type: int
+    default: 3
   timeout_ms:
     description:
       - Milliseconds after which a handshake is given up, from 1 to 60000.
@@ -86,11 +141,48 @@ options:
     description: Mean number of handshakes per second with any one address that is not exceeded.
     type: int
     default: 200
+  connect:
+    description:
+      - How the end of a handshake is waited for.
+      - V(blocking) sleeps in C(connect), which published limits were measured with.
+      - V(spin) asks again and again without sleeping, so that no wake-up is in the wall time. It keeps a CPU busy while
+        a handshake is under way, and its wall times are compared only with those of the same kind.
+    type: str
+    choices: [blocking, spin]
+    default: blocking
+  realtime:
+    description:
+      - Whether to measure under the scheduling policy C(SCHED_FIFO), ahead of all ordinary processes.
+      - It needs root or C(CAP_SYS_NICE), and a limit of C(RTPRIO) otherwise. Without that, the module fails.
+    type: bool
+    default: false
   cpu:
     description:
       - CPU to stay on while measuring.
-      - Without it the scheduler decides.
+      - V(auto) is the highest-numbered CPU that the process is spread over, because CPU 0 takes most interrupts. On a
+        host with CPU 0 alone it is the same as V(any).
+      - V(any) leaves it to the scheduler. Several probes on one host need it, or a CPU each.
+      - A number is that CPU. It may be an isolated one, which no process is spread over by itself.
+    type: str
+    default: auto
+  quiet_timeout_s:
+    description:
+      - Seconds, up to 3600, to wait for a quiet host before measuring, that is for the end of C(cloud-init) and for a
+        load of O(quiet_load) at most.
+      - The host is measured after that time all the same, and RV(quiet) says what it was like.
+      - V(0) does not wait.
     type: int
+    default: 0
+  quiet_load:
+    description: Load average of one minute that counts as quiet.
+    type: float
+    default: 0.1
+  verify_tls:
+    description:
+      - Whether to make one TLS handshake, with the host's name, with each address that was measured.
+      - An address that accepts connections need not be a service. What is found is a result and not a failure.
+    type: bool
+    default: false
   block_size:
     description: Handshakes per address in each shuffled block.
     type: int
@@ -104,9 +196,10 @@ options:
   progress_path:
     description:
       - File that is replaced about twice a second with a JSON document on how far the probe is.
-      - The document has the keys C(stage) (V(resolve), V(warmup), V(measure) or V(done)), C(handshakes_done),
-        C(handshakes_total), C(addresses), C(addresses_dropped), C(elapsed_s) and C(best), a list with the best
-        handshake so far of each endpoint (C(name), C(address), C(wall_us)).
+      - The document has the keys C(stage) (V(resolve), V(quiet), V(warmup), V(measure), V(tls) or V(done)),
+        C(handshakes_done), C(handshakes_total), C(addresses), C(addresses_dropped), C(addresses_decided), C(elapsed_s)
+        and C(best), a list with the best handshake so far of each endpoint (C(name), C(address), C(wall_us)).
+      - C(handshakes_total) is what is needed at most. It shrinks whenever an address is decided or dropped.
       - The file is not removed. It is not written in check mode.
     type: path
 notes:
@@ -431,7 +524,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption, plan_from
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_run import run_probe
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_run import may_use, run_probe
 
 ENDPOINT_SPEC = dict(
     name=dict(type="str", required=True),
@@ -444,11 +537,26 @@ ARGUMENT_SPEC = dict(
     endpoints=dict(type="list", elements="dict", required=True, options=ENDPOINT_SPEC),
     samples=dict(type="int", default=10000),
     warmup=dict(type="int", default=100),
-    probe_mode=dict(type="str", default="exhaustive", choices=["exhaustive"]),
+    probe_mode=dict(type="str", default="adaptive", choices=["adaptive", "exhaustive"]),
+    metric=dict(type="str", default="wall", choices=["wall", "wire"]),
+    median_limit_us=dict(type="float"),
+    best_limit_us=dict(type="float"),
+    best_min_hits=dict(type="int", default=1),
+    primary_endpoint=dict(type="str"),
+    champion_us=dict(type="float"),
+    champion_statistic=dict(type="str", default="best", choices=["best", "p0_1"]),
+    error_rate=dict(type="float", default=0.001),
+    indifference=dict(type="float", default=0.1),
+    full_addresses=dict(type="int", default=3),
     timeout_ms=dict(type="int", default=100),
     max_rate=dict(type="int", default=4000),
     max_rate_per_address=dict(type="int", default=200),
-    cpu=dict(type="int"),
+    connect=dict(type="str", default="blocking", choices=["blocking", "spin"]),
+    realtime=dict(type="bool", default=False),
+    cpu=dict(type="str", default="auto"),
+    quiet_timeout_s=dict(type="int", default=0),
+    quiet_load=dict(type="float", default=0.1),
+    verify_tls=dict(type="bool", default=False),
     block_size=dict(type="int", default=10),
     resolve_attempts=dict(type="int", default=30),
     progress_path=dict(type="path"),
@@ -458,7 +566,7 @@ ARGUMENT_SPEC = dict(
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
-        plan = plan_from(module.params, sorted(os.sched_getaffinity(0)))
+        plan = plan_from(module.params, sorted(os.sched_getaffinity(0)), may_use)
         result = run_probe(plan, dry=module.check_mode)
     except BadOption as error:
         module.fail_json(msg=str(error))

@@ -16,7 +16,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption, plan_from
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_run import run_probe
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_run import may_use, run_probe
 
 MEASURED, NOT_MEASURED, BAD_ARGUMENT, CANNOT_PROBE = range(4)
 DEFAULT_PORT = 443
@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
         ("resolve-attempts", 30, "how often to ask for the addresses of a host"),
     ):
         made.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{what} ({default})")
-    made.add_argument("--cpu", type=int, metavar="N", help="CPU to stay on while measuring")
+    made.add_argument("--cpu", default="auto", metavar="N", help="CPU to stay on while measuring, auto or any (auto)")
     made.add_argument("--progress-path", metavar="PATH", help="file that says how far the probe is")
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
     return made
@@ -113,7 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = vars(parser().parse_args(arguments))
     as_json = given.pop("json")
     try:
-        result = run_probe(plan_from({**given, "probe_mode": "exhaustive"}, sorted(os.sched_getaffinity(0))))
+        plan = plan_from({**given, "probe_mode": "exhaustive"}, sorted(os.sched_getaffinity(0)), may_use)
+        result = run_probe(plan)
     except BadOption as error:
         print(f"handshake-probe: {error}", file=sys.stderr)
         return BAD_ARGUMENT

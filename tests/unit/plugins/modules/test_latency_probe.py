@@ -55,7 +55,7 @@ def test_check_mode_makes_no_handshake() -> None:
     [
         ({"samples": 0}, "samples: 0 is below 1"),
         ({"endpoints": [ENDPOINT, ENDPOINT]}, "endpoints[0].name: 'one' is the name of more than one endpoint"),
-        ({"probe_mode": "guess"}, "value of probe_mode must be one of: exhaustive, got: guess"),
+        ({"probe_mode": "guess"}, "value of probe_mode must be one of: adaptive, exhaustive, got: guess"),
         ({"progress_path": "/nowhere/progress.json"}, None),
     ],
 )

@@ -17,8 +17,8 @@ import socket
 import struct
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import (
     FIRST_CHANCES,
@@ -62,12 +62,16 @@ SocketAddress = tuple[str, int]
 
 
 class Outcome(NamedTuple):
-    """One handshake: 0 or the errno it ended in, wall time, wire time, and how often a segment was sent again."""
+    """One handshake: 0 or the errno it ended in, wall time, wire time, and how often a segment was sent again.
+
+    The source port is told only where it was chosen, and is 0 where the kernel did.
+    """
 
     code: int
     wall_ns: int
     wire_us: int
     retransmits: int
+    port: int = 0
 
 
 Connect = Callable[[SocketAddress], Outcome]
@@ -134,7 +138,10 @@ class LoopbackTouch:
 
 
 class AddressRecord:
-    """What was seen of one address of one endpoint, raw: wall times in ns, wire times in us, errors by kind."""
+    """What was seen of one address of one endpoint, raw: wall times in ns, wire times in us, errors by kind.
+
+    The source ports are those of the samples, in their order, or none at all where the kernel chose them.
+    """
 
     def __init__(self, endpoint: str, address: str, port: int, samples: int) -> None:
         self.endpoint = endpoint
@@ -143,6 +150,7 @@ class AddressRecord:
         self.samples = samples
         self.wall_ns = array("Q")
         self.wire_us = array("I")
+        self.ports = array("H")
         self.best_ns: int | None = None
         self.errors = dict.fromkeys(ERROR_KINDS, 0)
         self.other_codes: dict[str, int] = {}
@@ -174,6 +182,8 @@ class AddressRecord:
         wall_ns = outcome.wall_ns
         self.wall_ns.append(wall_ns)
         self.wire_us.append(outcome.wire_us)
+        if outcome.port:
+            self.ports.append(outcome.port)
         if self.best_ns is None or wall_ns < self.best_ns:
             self.best_ns = wall_ns
 
@@ -239,8 +249,15 @@ class Pacer:
         return now_ns
 
 
+class Schedule(Protocol):
+    """Hands out what is measured next. It sees what came of it in the records."""
+
+    def next_block(self) -> Sequence[tuple[int, int]]:
+        """How many handshakes to make with which record, as (index, count); nothing at all ends the measurement."""
+
+
 class Campaign:
-    """The handshakes of one probe: a warm-up, then shuffled blocks until every address has its samples."""
+    """The handshakes of one probe: a warm-up, then shuffled blocks until a schedule has no more of them."""
 
     def __init__(
         self,
@@ -269,18 +286,14 @@ class Campaign:
             turn = [one for one, share in zip(self._records, shares) if lap < share and not one.dropped]
             self._run(turn, measured=False)
 
-    def measure(self, block_size: int) -> None:
-        """Measure in shuffled blocks of up to block_size handshakes an address until no address wants more."""
-        for block in self._blocks(block_size):
-            self._shuffle(block)
-            self._run(block, measured=True)
-
-    def _blocks(self, block_size: int) -> Iterator[list[AddressRecord]]:
+    def measure(self, schedule: Schedule) -> None:
+        """Measure in shuffled blocks, as the schedule hands them out, until it has no more."""
         while True:
-            block = [one for one in self._records for _turn in range(min(block_size, one.wanted))]
+            block = [self._records[index] for index, count in schedule.next_block() for _turn in range(count)]
             if not block:
                 return
-            yield block
+            self._shuffle(block)
+            self._run(block, measured=True)
 
     def _run(self, block: Sequence[AddressRecord], *, measured: bool) -> None:
         if not block:

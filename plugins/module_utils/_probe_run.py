@@ -32,6 +32,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_result impor
     handshakes_tried,
     progress,
 )
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_schedule import ExhaustiveSchedule
 from ansible_collections.lowlatency.ec2.plugins.module_utils._resolve import (
     Resolution,
     local_address_towards,
@@ -174,7 +175,7 @@ def _measure(plan: Plan, records: Sequence[AddressRecord], report: ProgressRepor
         report.enter("warmup", records)
         campaign.warm_up(plan.warmup)
         report.enter("measure", records)
-        campaign.measure(plan.block_size)
+        campaign.measure(ExhaustiveSchedule(records, plan.block_size))
 
 
 def method(plan: Plan) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import (
     blocking_connector,
 )
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import most_attempts
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_schedule import ExhaustiveSchedule
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,6 +89,9 @@ class Bench:
 
     def _touch(self) -> None:
         self.touches += 1
+
+    def measure(self, block_size: int) -> None:
+        self.campaign.measure(ExhaustiveSchedule(self.records, block_size))
 
     def tries(self) -> Counter[str]:
         return Counter(address for _start, address in self.starts)
@@ -204,21 +208,21 @@ def test_errors_are_counted_by_kind(code: int, kind: str) -> None:
 
 def test_every_address_reaches_its_samples() -> None:
     bench = Bench(["a", "b", "c"], always(ANSWER), samples=47)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert [len(record.wall_ns) for record in bench.records] == [47, 47, 47]
     assert bench.tries() == {"a": 47, "b": 47, "c": 47}
 
 
 def test_failed_handshakes_are_made_up_for() -> None:
     bench = Bench(["a", "b"], lambda address, tries: TIMEOUT if address == "a" and tries % 25 == 0 else ANSWER)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert [len(record.wall_ns) for record in bench.records] == [50, 50]
     assert bench.records[0].errors["timeout"] == bench.tries()["a"] - 50 > 0
 
 
 def test_tries_end_when_an_address_fails_too_often() -> None:
     bench = Bench(["a"], lambda _address, tries: ANSWER if tries % 2 else REFUSED, samples=400)
-    bench.campaign.measure(10)
+    bench.measure(10)
     record = bench.records[0]
     assert bench.tries()["a"] == most_attempts(400)
     assert len(record.wall_ns) + record.errors["refused"] == most_attempts(400)
@@ -228,7 +232,7 @@ def test_tries_end_when_an_address_fails_too_often() -> None:
 def test_dead_address_is_dropped_in_the_warmup_after_three() -> None:
     bench = Bench(["dead", "a"], lambda address, _try: TIMEOUT if address == "dead" else ANSWER)
     bench.campaign.warm_up(100)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert bench.tries() == {"dead": 3, "a": 50 + 50}
     assert bench.records[0].dropped
     assert bench.records[0].errors["timeout"] == 3
@@ -237,26 +241,26 @@ def test_dead_address_is_dropped_in_the_warmup_after_three() -> None:
 def test_dead_address_is_dropped_after_three_without_a_warmup_too() -> None:
     bench = Bench(["dead"], always(REFUSED))
     bench.campaign.warm_up(0)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert bench.tries() == {"dead": 3}
 
 
 def test_address_that_dies_later_is_dropped_after_twenty_in_a_row() -> None:
     bench = Bench(["a", "b"], lambda address, tries: TIMEOUT if address == "a" and tries > 15 else ANSWER)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert (len(bench.records[0].wall_ns), bench.records[0].errors["timeout"]) == (15, 20)
     assert len(bench.records[1].wall_ns) == 50
 
 
 def test_nineteen_in_a_row_are_forgiven() -> None:
     bench = Bench(["a"], lambda _address, tries: TIMEOUT if 10 < tries <= 29 else ANSWER)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert (len(bench.records[0].wall_ns), bench.records[0].dropped) == (50, False)
 
 
 def test_addresses_are_interleaved_in_shuffled_blocks() -> None:
     bench = Bench(["a", "b", "c"], always(ANSWER))
-    bench.campaign.measure(10)
+    bench.measure(10)
     order = [address for _start, address in bench.starts]
     blocks = [order[at : at + 30] for at in range(0, 150, 30)]
     assert all(Counter(block) == {"a": 10, "b": 10, "c": 10} for block in blocks)
@@ -272,7 +276,7 @@ def test_warmup_goes_round_the_addresses() -> None:
 def test_no_address_is_no_work() -> None:
     bench = Bench([], always(ANSWER))
     bench.campaign.warm_up(100)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert bench.starts == []
 
 
@@ -301,7 +305,7 @@ def mean_rate(starts: list[tuple[int, str]]) -> float:
 def test_caps_hold_on_average_and_are_used(addresses: int, caps: dict[str, int], expected: int) -> None:
     names = [f"a{n}" for n in range(addresses)]
     bench = Bench(names, always(Outcome(0, 100_000, 90, 0)), samples=3_000 // addresses, **caps)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert mean_rate(bench.starts) == pytest.approx(expected, rel=0.03)
     for name in names:
         own = [start for start in bench.starts if start[1] == name]
@@ -310,7 +314,7 @@ def test_caps_hold_on_average_and_are_used(addresses: int, caps: dict[str, int],
 
 def test_address_of_two_endpoints_stays_within_its_cap() -> None:
     bench = Bench(["same", "same", "other"], always(ANSWER), samples=500)
-    bench.campaign.measure(10)
+    bench.measure(10)
     own = [start for start in bench.starts if start[1] == "same"]
     assert mean_rate(own) == pytest.approx(200, rel=0.05)
 
@@ -318,7 +322,7 @@ def test_address_of_two_endpoints_stays_within_its_cap() -> None:
 def test_slow_answers_are_not_followed_by_a_burst() -> None:
     # One handshake stalls for 100 ms: only CREDIT_NS of that may be made up for.
     bench = Bench(["a"], lambda _address, tries: TIMEOUT if tries == 20 else ANSWER, samples=40)
-    bench.campaign.measure(10)
+    bench.measure(10)
     stalled_ns = bench.starts[19][0] + TIMEOUT.wall_ns
     in_next_50_ms = [start for start, _address in bench.starts if stalled_ns < start < stalled_ns + 50_000_000]
     assert len(in_next_50_ms) <= (50_000_000 + CREDIT_NS) * 200 / NS_PER_S + 2
@@ -327,7 +331,7 @@ def test_slow_answers_are_not_followed_by_a_burst() -> None:
 def test_dropped_address_does_not_quicken_the_others() -> None:
     # The block was laid out for 2 x 200 a second; after the death of one the other must still keep to 200.
     bench = Bench(["dead", "a"], lambda address, _try: REFUSED if address == "dead" else ANSWER, samples=100)
-    bench.campaign.measure(100)
+    bench.measure(100)
     own = [start for start in bench.starts if start[1] == "a"]
     assert mean_rate(own) <= 200 * 1.05
 
@@ -347,7 +351,7 @@ def test_gaps_are_random_around_their_mean(rate: int, seed: int) -> None:
 
 def test_waiting_is_slept_but_for_the_last_stretch() -> None:
     bench = Bench(["a"], always(ANSWER), samples=500)
-    bench.campaign.measure(10)
+    bench.measure(10)
     whole_ns = bench.starts[-1][0]
     assert bench.clock.slept_ns / whole_ns > 0.9
     spun_ns = bench.clock.looks * bench.clock.step_ns
@@ -356,8 +360,8 @@ def test_waiting_is_slept_but_for_the_last_stretch() -> None:
 
 def test_touch_follows_every_sleep_and_nothing_else() -> None:
     paced = Bench(["a"], always(ANSWER))
-    paced.campaign.measure(10)
+    paced.measure(10)
     assert paced.touches == 49
     busy = Bench(["a"], always(ANSWER), max_rate=1_000_000, max_rate_per_address=1_000_000)
-    busy.campaign.measure(10)
+    busy.measure(10)
     assert busy.touches == 0

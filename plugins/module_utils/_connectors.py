@@ -86,7 +86,7 @@ def _connector(prepare: Callable[[socket.SocketType], None], dial: _Dial, bind: 
             if code:
                 return Outcome(code, wall_ns, 0, 0)
             wire_us, retransmits = unpack(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES))
-            return Outcome(0, wall_ns, wire_us, retransmits)
+            return Outcome(0, wall_ns, wire_us, retransmits, made.getsockname()[1])
         finally:
             made.close()
 

@@ -12,9 +12,7 @@ import socket
 from collections.abc import Callable
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import SocketAddress
-
-# More ports than these show no further ways, and leave each too few samples.
-MOST_PORTS = 64
+from ansible_collections.lowlatency.ec2.plugins.module_utils._port_spread import MOST_PORTS
 
 
 class SourcePorts:
@@ -31,8 +29,6 @@ class SourcePorts:
         self._shuffle = shuffle
         self._turns: dict[SocketAddress, list[int]] = {}
         self._holders: list[socket.SocketType] = []
-        #: The port of the last handshake.
-        self.last = 0
         try:
             for _port in range(count):
                 self._holders.append(_holder())
@@ -42,14 +38,13 @@ class SourcePorts:
         self.ports: tuple[int, ...] = tuple(sorted(holder.getsockname()[1] for holder in self._holders))
 
     def bind(self, made: socket.SocketType, address: SocketAddress) -> None:
-        """Bind a new socket to the next port for an address; it is then ``last``. Raises OSError when it can't be."""
+        """Bind a new socket to the next port for an address. Raises OSError when it can't be."""
         turn = self._turns.setdefault(address, [])
         if not turn:
             turn.extend(self.ports)
             self._shuffle(turn)
-        self.last = turn.pop()
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(("", self.last))
+        made.bind(("", turn.pop()))
 
     def close(self) -> None:
         """Give the ports back."""

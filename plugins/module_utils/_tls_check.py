@@ -89,7 +89,8 @@ def error_name(error: OSError) -> str:
 
 
 def _reason(error: ssl.SSLError) -> str:
-    return error.reason or type(error).__name__
+    # Errors that Python makes itself have none.
+    return getattr(error, "reason", None) or type(error).__name__
 
 
 def has_trust_store(context: ssl.SSLContext) -> bool:

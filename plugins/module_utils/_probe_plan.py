@@ -25,6 +25,9 @@ LONGEST_TIMEOUT_MS = 60_000
 # A machine that is not quiet within an hour will not be.
 LONGEST_QUIET_S = 3_600
 
+# As _port_spread.MOST_PORTS, which is not imported because the discoverer of addresses does without statistics.
+MOST_SOURCE_PORTS = 64
+
 # What the options are when nobody gives them; endpoints has no default.
 DEFAULTS: dict[str, Any] = {
     "samples": 10_000,
@@ -44,6 +47,7 @@ DEFAULTS: dict[str, Any] = {
     "max_rate": 4_000,
     "max_rate_per_address": 200,
     "connect": "blocking",
+    "source_ports": 0,
     "realtime": False,
     "cpu": "auto",
     "quiet_timeout_s": 0,
@@ -70,11 +74,17 @@ _LEAST = {
     "timeout_ms": 1,
     "max_rate": 1,
     "max_rate_per_address": 1,
+    "source_ports": 0,
     "quiet_timeout_s": 0,
     "block_size": 1,
     "resolve_attempts": 1,
 }
-_MOST = {"timeout_ms": LONGEST_TIMEOUT_MS, "quiet_timeout_s": LONGEST_QUIET_S}
+_MOST = {
+    "timeout_ms": LONGEST_TIMEOUT_MS,
+    "source_ports": MOST_SOURCE_PORTS,
+    "quiet_timeout_s": LONGEST_QUIET_S,
+    "quiet_load": 1,
+}
 
 
 class BadOption(ValueError):
@@ -136,6 +146,7 @@ class Plan:
     progress_path: str | None
     asked: Asked = field(default_factory=Asked)
     connect: str = "blocking"
+    source_ports: int = 0
     realtime: bool = False
     quiet_timeout_s: int = 0
     quiet_load: float = 0.1
@@ -152,17 +163,18 @@ def plan_from(
     """
     given = {**DEFAULTS, **options}
     _check_words(given)
-    _check_counts(given)
+    _check_bounds(given)
     endpoints = endpoints_from(given["endpoints"])
     asked = _asked_from(given, [endpoint.name for endpoint in endpoints])
     _check_above("quiet_load", given["quiet_load"])
     numbers = ("samples", "warmup", "timeout_ms", "max_rate", "max_rate_per_address", "block_size", "resolve_attempts")
-    methods = ("probe_mode", "connect", "realtime", "quiet_timeout_s", "quiet_load", "verify_tls", "progress_path")
+    methods = ("probe_mode", "connect", "source_ports", "realtime", "verify_tls", "progress_path")
+    waiting = ("quiet_timeout_s", "quiet_load")
     return Plan(
         endpoints=endpoints,
         cpu=chosen_cpu(given["cpu"], cpus_allowed, may_use),
         asked=asked,
-        **{name: given[name] for name in numbers + methods},
+        **{name: given[name] for name in numbers + methods + waiting},
     )
 
 
@@ -172,7 +184,7 @@ def _check_words(given: Mapping[str, Any]) -> None:
             raise BadOption(option, given[option], f"is none of {', '.join(words)}")
 
 
-def _check_counts(given: Mapping[str, Any]) -> None:
+def _check_bounds(given: Mapping[str, Any]) -> None:
     for option, least in _LEAST.items():
         if given[option] < least:
             raise BadOption(option, given[option], f"is below {least}")

@@ -27,7 +27,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import (
     blocking_connector,
 )
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import most_attempts
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_schedule import ExhaustiveSchedule
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_schedule import ExhaustiveBlocks
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,7 +91,7 @@ class Bench:
         self.touches += 1
 
     def measure(self, block_size: int) -> None:
-        self.campaign.measure(ExhaustiveSchedule(self.records, block_size))
+        self.campaign.measure(ExhaustiveBlocks(self.records, block_size))
 
     def tries(self) -> Counter[str]:
         return Counter(address for _start, address in self.starts)

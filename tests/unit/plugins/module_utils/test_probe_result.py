@@ -31,6 +31,7 @@ outcomes = st.lists(
         st.integers(1, 10**9),
         st.integers(1, 10**6),
         st.sampled_from([0, 0, 0, 1]),
+        st.integers(1, 65_535),
     ),
     max_size=60,
 )
@@ -80,6 +81,7 @@ def test_endpoint_names_its_best_addresses() -> None:
     result = endpoint_result(
         ENDPOINT,
         Resolution(("192.0.2.1", "192.0.2.2", "192.0.2.3"), None),
+        (),
         [
             dead("192.0.2.1"),
             record("192.0.2.2", (110_000, 95), (120_000, 100), (130_000, 101)),
@@ -87,18 +89,18 @@ def test_endpoint_names_its_best_addresses() -> None:
         ],
     )
     assert (result["name"], result["host"], result["port"]) == ("fstream-mm", "fstream-mm.binance.com", 443)
-    assert result["best_median"] == {"address": "192.0.2.2", "wall_us": 120.0, "wire_us": 100}
-    assert result["best"] == {"address": "192.0.2.3", "wall_us": 98.0, "wire_us": 81}
+    assert result["best_median"] == {"address": "192.0.2.2", "wall_us": 120.0, "wire_us": 100, "samples": 3}
+    assert result["best"] == {"address": "192.0.2.3", "wall_us": 98.0, "wire_us": 81, "samples": 3}
     assert result["resolve_error"] is None
 
 
 def test_endpoint_that_nobody_answers_for_has_no_best() -> None:
-    result = endpoint_result(ENDPOINT, Resolution(("192.0.2.1",), None), [dead("192.0.2.1")])
+    result = endpoint_result(ENDPOINT, Resolution(("192.0.2.1",), None), (), [dead("192.0.2.1")])
     assert (result["best_median"], result["best"]) == (None, None)
 
 
 def test_endpoint_that_does_not_resolve_says_why() -> None:
-    result = endpoint_result(ENDPOINT, Resolution((), ("EAI_NONAME", "Name or service not known")), [])
+    result = endpoint_result(ENDPOINT, Resolution((), ("EAI_NONAME", "Name or service not known")), (), [])
     assert result["resolve_error"] == {"code": "EAI_NONAME", "message": "Name or service not known"}
     assert (result["addresses"], result["best_median"], result["best"]) == ([], None, None)
 
@@ -116,7 +118,7 @@ def test_any_outcome_gives_valid_json_that_adds_up(histories: list[list[Outcome]
     for one, history in zip(records, histories):
         for outcome in history:
             one.note(outcome, measured=True)
-    result = endpoint_result(ENDPOINT, Resolution((), None), records)
+    result = endpoint_result(ENDPOINT, Resolution((), None), (), records)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert handshakes_tried(records) == sum(len(history) for history in histories)
     for address in result["addresses"]:
@@ -139,6 +141,7 @@ def test_progress_counts_samples_and_shows_the_best_of_each_endpoint() -> None:
         "handshakes_total": 9,
         "addresses": 3,
         "addresses_dropped": 1,
+        "addresses_decided": 0,
         "elapsed_s": 1.235,
-        "best": [{"name": "a", "address": "192.0.2.2", "wall_us": 98.1}],
+        "best": [{"name": "a", "address": "192.0.2.2", "wall_us": 98.1, "samples": 2}],
     }

@@ -46,7 +46,7 @@ def test_check_mode_makes_no_handshake() -> None:
             listener.accept()
     assert (result["changed"], result["handshakes"], result["handshakes_planned"]) == (False, 0, 10_000)
     assert result["msg"] == (
-        "Would measure 10000 handshakes with 1 address of 1 endpoint, at most 200 a second, 50 s or more."
+        "Would measure at most 10000 handshakes with 1 address of 1 endpoint, at most 200 a second."
     )
 
 

@@ -219,6 +219,9 @@ def run_probe(plan: Plan, *, dry: bool = False) -> dict[str, Any]:
 
 def _run(plan: Plan, groups: Sequence[Sequence[AddressRecord]], report: ProgressReport) -> dict[str, Any]:
     """Wait for a quiet machine and measure; returns what else was seen: ``{quiet, allowances, clock_steps}``."""
+    with quiet_process(plan.cpu, realtime=plan.realtime):
+        # Tried once, so that what this process may not do is told before a long wait.
+        pass
     records = [record for group in groups for record in group]
     if plan.quiet_timeout_s:
         report.enter("quiet", records)

@@ -1,0 +1,84 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ways to connect against a path whose truth is known: see tests/support/syn_rig.py."""
+
+from __future__ import annotations
+
+import errno
+import statistics
+import subprocess
+from typing import Any
+
+import pytest
+from support.method_turns import HELD_PORTS, ways_in_turn
+from support.syn_rig import Behaviour, SynRig, cpus, why_not
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+WAYS = ("blocking", "spin", "blocking+ports", "spin+ports")
+ANSWERS, REFUSES, SILENT, NOWHERE = "198.19.248.11", "198.19.248.12", "198.19.248.13", "198.19.248.14"
+HANDSHAKES, TURNS = 200, 8
+
+
+@pytest.fixture(scope="module")
+def turns() -> dict[str, list[dict[str, Any]]]:
+    with SynRig({ANSWERS: Behaviour(100)}) as rig:
+        shown = ways_in_turn(ANSWERS, WAYS, prefix=rig.command([]), cpu=cpus()[0], handshakes=HANDSHAKES, turns=TURNS)
+    for way, seen in shown.items():
+        print(f"{way:15}", *(f"wall {turn['wall_us']:.1f} wire {turn['wire_us']:.0f};" for turn in seen))
+    return shown
+
+
+def test_only_a_blocking_connect_sleeps(turns: dict[str, list[dict[str, Any]]]) -> None:
+    for way in WAYS:
+        slept = sum(turn["sleeps"] for turn in turns[way])
+        if way.startswith("spin"):
+            assert slept <= 0.05 * HANDSHAKES * TURNS
+        else:
+            # On a machine that is very busy an answer may be there before the sleep.
+            assert slept >= 0.5 * HANDSHAKES * TURNS
+
+
+def test_spin_saves_the_wake_up(turns: dict[str, list[dict[str, Any]]]) -> None:
+    # The tenth of the handshakes that nothing else got in the way of: the spin's are shorter, and both have the path.
+    low_us = {way: statistics.median(turn["wall_low_us"] for turn in turns[way]) for way in WAYS}
+    print({way: round(low, 1) for way, low in low_us.items()})
+    assert 100 <= low_us["spin"] < low_us["blocking"]
+    assert 100 <= low_us["spin+ports"] < low_us["blocking+ports"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_wire_time_is_the_truth_by_every_way(turns: dict[str, list[dict[str, Any]]], way: str) -> None:
+    assert statistics.median(turn["wire_us"] for turn in turns[way]) == pytest.approx(100, abs=5)
+    assert all(turn["wall_us"] >= turn["wire_us"] - 1 for turn in turns[way])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_left_behind_and_ports_come_again(turns: dict[str, list[dict[str, Any]]], way: str) -> None:
+    for turn in turns[way]:
+        assert turn["time_wait"] == 0
+        # An owner that was kept from its CPU for 100 ms is a timeout; a port that could not be had never is.
+        assert set(turn["codes"]) <= {"0", str(errno.EINPROGRESS)}
+        made = turn["codes"]["0"]
+        assert made >= 0.5 * HANDSHAKES
+        assert turn["ports"] == (HELD_PORTS if way.endswith("+ports") else made)
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [(REFUSES, errno.ECONNREFUSED), (SILENT, errno.EINPROGRESS), (NOWHERE, errno.EHOSTUNREACH)],
+    ids=["refuses", "silent", "nowhere"],
+)
+def test_failures_are_the_same_by_every_way(address: str, code: int) -> None:
+    behaviours = {REFUSES: Behaviour(100, refuse=True), SILENT: Behaviour(silent_after=0)}
+    with SynRig(behaviours) as rig:
+        route = ["ip", "-n", rig.name, "route", "add", "unreachable", NOWHERE]
+        subprocess.run(route, check=True)
+        # Four times as long as the owner needs at most when it has to share its CPU.
+        shown = ways_in_turn(
+            address, WAYS, prefix=rig.command([]), cpu=cpus()[0], handshakes=4, turns=1, timeout_ms=400
+        )
+    for way in WAYS:
+        assert shown[way][0]["codes"] == {str(code): 4}
+        assert shown[way][0]["wire_us"] is None

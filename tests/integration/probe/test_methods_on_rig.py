@@ -11,6 +11,7 @@ import subprocess
 from typing import Any
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._port_spread import port_rows, port_spread
 from support.method_turns import HELD_PORTS, ways_in_turn
 from support.syn_rig import Behaviour, SynRig, cpus, why_not
 
@@ -82,3 +83,26 @@ def test_failures_are_the_same_by_every_way(address: str, code: int) -> None:
     for way in WAYS:
         assert shown[way][0]["codes"] == {str(code): 4}
         assert shown[way][0]["wire_us"] is None
+
+
+@pytest.mark.parametrize("slow_port_us", [8.0, 0.0], ids=["two ways", "one way"])
+def test_ways_by_port_show_where_ports_are_held_and_nowhere_else(slow_port_us: float) -> None:
+    # Every third port goes a longer way.
+    behaviour = Behaviour(100, slow_port_us=slow_port_us, slow_port_every=3 if slow_port_us else 0)
+    with SynRig({ANSWERS: behaviour}) as rig:
+        shown = ways_in_turn(
+            ANSWERS, ["spin+ports", "spin"], prefix=rig.command([]), cpu=cpus()[0], handshakes=960, turns=1
+        )
+    ports, wall_ns, wire_us = zip(*shown["spin+ports"][0]["samples"])
+    rows = port_rows(ports, wall_ns, wire_us)
+    spread = port_spread(ports, wire_us)
+    print(spread, *(f"{row['bucket']} {row['wire_us']:.0f};" for row in rows))
+    assert spread is not None
+    ways = {row["bucket"] % 3 == 0 for row in rows} if slow_port_us else {False}
+    assert spread["beyond_chance"] is (len(ways) > 1)
+    for row in rows:
+        slow = slow_port_us if row["bucket"] % 3 == 0 else 0.0
+        assert row["wire_us"] == pytest.approx(100 + slow, abs=5)
+    # The kernel's own ports never come again, so nothing is said of them.
+    singles, _wall_ns, single_us = zip(*shown["spin"][0]["samples"])
+    assert port_spread(singles, single_us) is None

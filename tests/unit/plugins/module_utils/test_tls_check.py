@@ -40,8 +40,10 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority of a test")])
-        own = self._builder(self._name, self._name, self._key, NOW + DAY).add_extension(
-            x509.BasicConstraints(True, None), True
+        own = (
+            self._builder(self._name, self._name, self._key, NOW + DAY)
+            .add_extension(x509.BasicConstraints(True, None), True)
+            .add_extension(_usage(signs=True), True)
         )
         self.path = folder / "authority.pem"
         signed = own.sign(self._key, hashes.SHA256())
@@ -59,6 +61,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(until - 10 * DAY)
             .not_valid_after(until)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         )
 
     def server(self, *, name: str = NAME, until: datetime = NOW + DAY, self_signed: bool = False) -> ssl.SSLContext:
@@ -66,9 +69,14 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = self._builder(subject, subject if self_signed else self._name, key, until)
-        signed = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False).sign(
-            key if self_signed else self._key, hashes.SHA256()
+        signer = key if self_signed else self._key
+        # What OpenSSL asks of a certificate in its strict mode, Python's default from 3.13.
+        whole = (
+            builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), False)
+            .add_extension(_usage(signs=False), True)
         )
+        signed = whole.sign(signer, hashes.SHA256())
         path = self._folder / f"{x509.random_serial_number()}.pem"
         path.write_bytes(
             key.private_bytes(
@@ -79,6 +87,11 @@ class Authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
         return context
+
+
+def _usage(*, signs: bool) -> x509.KeyUsage:
+    """Of an authority, that signs certificates, or of a server."""
+    return x509.KeyUsage(not signs, False, False, False, False, signs, signs, False, False)
 
 
 @pytest.fixture(scope="module")

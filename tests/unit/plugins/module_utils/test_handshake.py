@@ -115,6 +115,9 @@ def test_handshake_has_a_wall_and_a_wire_time(listener: socket.socket) -> None:
     assert outcome.code == 0
     assert outcome.retransmits == 0
     assert 0 < outcome.wire_us <= outcome.wall_ns / 1_000
+    accepted, peer = listener.accept()
+    accepted.close()
+    assert outcome.port == peer[1]
 
 
 def test_connection_is_closed_with_a_reset(listener: socket.socket) -> None:
@@ -172,6 +175,23 @@ def test_warmup_counts_errors_but_keeps_no_sample() -> None:
     record.note(ANSWER, measured=False)
     record.note(REFUSED, measured=False)
     assert (len(record.wall_ns), record.errors["refused"], record.best_ns, record.wanted) == (0, 1, None, 3)
+
+
+def test_ports_are_those_of_the_samples() -> None:
+    record = AddressRecord("e", "a", 443, 3)
+    record.note(ANSWER._replace(port=40_001), measured=False)
+    record.note(ANSWER._replace(port=40_002), measured=True)
+    record.note(REFUSED, measured=True)
+    record.note(ANSWER._replace(port=65_535), measured=True)
+    assert (list(record.ports), len(record.wall_ns)) == ([40_002, 65_535], 2)
+
+
+def test_handshake_without_a_round_trip_time_is_no_sample_and_no_death() -> None:
+    record = AddressRecord("e", "a", 443, 100)
+    for _time in range(30):
+        record.note(ANSWER._replace(wire_us=0), measured=True)
+    assert (len(record.wall_ns), record.dropped) == (0, False)
+    assert (record.errors["other"], record.other_codes) == (30, {"NO_RTT": 30})
 
 
 def test_retransmitted_handshake_is_no_sample_and_no_death() -> None:
@@ -250,6 +270,48 @@ def test_address_that_dies_later_is_dropped_after_twenty_in_a_row() -> None:
     bench.measure(10)
     assert (len(bench.records[0].wall_ns), bench.records[0].errors["timeout"]) == (15, 20)
     assert len(bench.records[1].wall_ns) == 50
+
+
+def test_address_that_fails_in_a_row_sits_out_more_and_more_turns() -> None:
+    bench = Bench(["a", "b"], lambda address, tries: REFUSED if address == "a" and tries > 5 else ANSWER)
+    bench.measure(10)
+    tries = [number for number, (_start, address) in enumerate(bench.starts) if address == "a"]
+    assert len(tries) == 5 + 20
+    at_ns = [bench.starts[number][0] for number in tries[5:]]
+    gaps = [round((after - before) * 200 / NS_PER_S) for before, after in zip(at_ns[1:], at_ns[2:])]
+    # Doubled, up to 64 turns; the block's other address has turns of its own in some of the gaps.
+    assert all(later >= earlier * 0.7 for earlier, later in zip(gaps, gaps[1:]))
+    assert max(gaps) <= 64 * 1.5
+    assert min(gaps[-10:]) >= 64 * 0.7
+
+
+def test_address_that_fails_once_sits_out_nothing() -> None:
+    record = AddressRecord("e", "a", 443, 100)
+    record.note(ANSWER, measured=True)
+    record.note(REFUSED, measured=True)
+    assert not record.sits_out()
+
+
+def test_address_that_answers_again_sits_out_nothing() -> None:
+    record = AddressRecord("e", "a", 443, 100)
+    record.note(ANSWER, measured=True)
+    for _time in range(3):
+        record.note(REFUSED, measured=True)
+    assert [record.sits_out() for _turn in range(4)] == [True, True, True, False]
+    record.note(ANSWER, measured=True)
+    record.note(REFUSED, measured=True)
+    assert not record.sits_out()
+
+
+def test_turns_that_were_sat_out_are_made_up_for_within_the_caps() -> None:
+    bench = Bench(
+        ["a", "b", "c"], lambda address, tries: REFUSED if address == "a" and 10 <= tries < 16 else ANSWER, samples=100
+    )
+    bench.measure(10)
+    assert [len(record.wall_ns) for record in bench.records] == [100, 100, 100]
+    for name in "abc":
+        own = [start for start in bench.starts if start[1] == name]
+        assert mean_rate(own) <= 200 * 1.1
 
 
 def test_nineteen_in_a_row_are_forgiven() -> None:

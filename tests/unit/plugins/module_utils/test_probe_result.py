@@ -9,11 +9,13 @@ import errno
 import json
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import ERROR_KINDS, AddressRecord, Outcome
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import Endpoint
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import Asked, Endpoint
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_result import (
     address_result,
+    endings,
     endpoint_result,
     handshakes_tried,
+    limit_out_of_reach,
     lowest,
     progress,
 )
@@ -103,6 +105,52 @@ def test_endpoint_that_does_not_resolve_says_why() -> None:
     result = endpoint_result(ENDPOINT, Resolution((), ("EAI_NONAME", "Name or service not known")), (), [])
     assert result["resolve_error"] == {"code": "EAI_NONAME", "message": "Name or service not known"}
     assert (result["addresses"], result["best_median"], result["best"]) == ([], None, None)
+
+
+def ended(record: AddressRecord, how: str) -> AddressRecord:
+    record.ended = {"how": how, "by": "median", "samples": len(record.wall_ns), "log_likelihood_ratio": -7.0}
+    return record
+
+
+def test_full_addresses_are_not_compared_with_others() -> None:
+    full = ended(record("192.0.2.1", (110_000, 95), (120_000, 96), (130_000, 97)), "full")
+    lucky = ended(record("192.0.2.2", (90_000, 80)), "above")
+    result = [address_result(one) for one in (full, lucky)]
+    for figure in ("best_us", "median_us"):
+        winner = lowest(result, figure)
+        assert winner is not None
+        assert (winner["address"], winner["samples"]) == ("192.0.2.1", 3)
+    alone = lowest(result[1:], "best_us")
+    assert alone == {"address": "192.0.2.2", "wall_us": 90.0, "wire_us": 80, "samples": 1}
+
+
+def test_endings_are_counted_in_order() -> None:
+    records = [ended(record("a"), how) for how in ("above", "full", "dropped", "above")]
+    assert endings([*records, record("open")]) == "1 full, 2 above, 1 dropped"
+
+
+def test_a_limit_that_nothing_reached_is_told_by_its_metric() -> None:
+    records = [record("a", (120_000, 100), (98_100, 91)), record("b")]
+    assert limit_out_of_reach(records, Asked(median_limit_us=90.5)) == (
+        "No handshake reached a limit: the lowest took 98.1 us, the limit is 90.5 us."
+    )
+    assert limit_out_of_reach(records, Asked(median_limit_us=50.0, best_limit_us=98.1)) == ""
+    assert limit_out_of_reach(records, Asked(best_limit_us=95.0, metric="wire")) == ""
+    assert limit_out_of_reach(records, Asked(best_limit_us=90.0, metric="wire")).startswith("No handshake")
+    assert limit_out_of_reach(records, Asked()) == limit_out_of_reach(records[1:], Asked(best_limit_us=1.0)) == ""
+
+
+def test_progress_expects_full_samples_of_as_many_as_may_get_them() -> None:
+    records = [
+        record("a", (1, 1), samples=100),
+        record("b", samples=100),
+        record("c", samples=100),
+        ended(record("d", (1, 1), (1, 1), samples=100), "above"),
+    ]
+    exhaustive, adaptive = (progress("measure", records, 1.0, most_full) for most_full in (None, 1))
+    assert (exhaustive["handshakes_done"], exhaustive["handshakes_total"]) == (3, 302)
+    assert (adaptive["handshakes_done"], adaptive["handshakes_total"]) == (3, 102)
+    assert adaptive["addresses_decided"] == 1
 
 
 def test_a_tie_goes_to_the_lower_wire_time_then_to_the_first() -> None:

@@ -61,7 +61,9 @@ def spin_connector(timeout_ms: int, clock_ns: Callable[[], int]) -> Connect:
 
     The wall time ends when the loop sees the handshake complete, or failed. A handshake that is not complete after
     timeout_ms is given up with EINPROGRESS, as by the blocking connector. The loop burns its CPU for as long as a
-    handshake takes. The function raises OSError when this machine can't make a socket at all.
+    handshake takes: on the CPU that serves the device's interrupts, and ahead of all others (SCHED_FIFO), it can keep
+    ksoftirqd from the very answer that it waits for. The function raises OSError when this machine can't make a socket
+    at all.
     """
     return connector("spin", timeout_ms, clock_ns)
 

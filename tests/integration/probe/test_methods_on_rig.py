@@ -8,11 +8,12 @@ from __future__ import annotations
 import errno
 import statistics
 import subprocess
+import sys
 from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._port_spread import port_rows, port_spread
-from support.method_turns import HELD_PORTS, ways_in_turn
+from support.method_turns import HELD_PORTS, ROOT, ways_in_turn
 from support.syn_rig import Behaviour, SynRig, cpus, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -106,3 +107,25 @@ def test_ways_by_port_show_where_ports_are_held_and_nowhere_else(slow_port_us: f
     # The kernel's own ports never come again, so nothing is said of them.
     singles, _wall_ns, single_us = zip(*shown["spin"][0]["samples"])
     assert port_spread(singles, single_us) is None
+
+
+_TAKE = """
+import errno, random, socket, sys
+sys.path.insert(0, sys.argv[1])
+from ansible_collections.lowlatency.ec2.plugins.module_utils._source_ports import SourcePorts
+shuffle = random.Random(1).shuffle
+try:
+    SourcePorts(5, shuffle)
+except OSError as error:
+    print(errno.errorcode[error.errno])
+print(*SourcePorts(4, shuffle).ports)
+"""
+
+
+def test_machine_without_so_many_ports_keeps_those_it_has() -> None:
+    with SynRig({ANSWERS: Behaviour()}) as rig:
+        four = "import pathlib; pathlib.Path('/proc/sys/net/ipv4/ip_local_port_range').write_text('50000 50003')"
+        subprocess.run(rig.command([sys.executable, "-c", four]), check=True)
+        take = rig.command([sys.executable, "-B", "-c", _TAKE, str(ROOT / ".venv" / "collections")])
+        shown = subprocess.run(take, check=True, capture_output=True, text=True).stdout
+    assert shown.splitlines() == ["EADDRINUSE", "50000 50001 50002 50003"]

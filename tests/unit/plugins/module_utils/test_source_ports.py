@@ -72,6 +72,20 @@ def test_failed_handshakes_take_their_turns_as_well() -> None:
         assert {connect(closed.getsockname()).code for _handshake in range(40)} == {errno.ECONNREFUSED}
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_port_of_a_handshake_that_was_given_up_can_be_used_again(method: str) -> None:
+    with closing(SourcePorts(2, SHUFFLE)) as ports, socket.socket() as listener, socket.socket() as queued:
+        # A listener whose queue is full drops SYNs, until it accepts.
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        queued.connect(listener.getsockname())
+        connect = connector(method, 20, time.perf_counter_ns, ports.bind)
+        assert {connect(listener.getsockname()).code for _handshake in range(6)} == {errno.EINPROGRESS}
+        for _handshake in range(6):
+            listener.accept()[0].close()
+            assert connect(listener.getsockname()).code == 0
+
+
 @pytest.mark.parametrize("count", [-1, 0, MOST_PORTS + 1])
 def test_count_that_is_none(count: int) -> None:
     with pytest.raises(ValueError, match="are not 1 to"):

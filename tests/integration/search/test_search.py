@@ -13,6 +13,7 @@ import re
 import signal
 import subprocess
 import time
+import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,13 +87,43 @@ def test_every_candidate_had_a_group_a_name_and_tags_of_its_own(searched: Lab) -
     assert all(re.fullmatch(r"dc-machine-cpg-\d{10}-slot-1-[0-9a-f]{4}", group) for group in groups)
 
 
-def test_the_probe_counts_handshakes(searched: Lab) -> None:
+def test_the_probe_counts_handshakes_and_says_how_each_address_ended(searched: Lab) -> None:
     for round_ in searched.rounds():
         for endpoint in round_["probe"]["endpoints"]:
             assert len(endpoint["addresses"]) == 8
             for address in endpoint["addresses"]:
-                assert address["samples"] == 300
+                assert (address["samples"] == 300) == (address["ended"]["how"] == "full")
+                assert 0 < address["samples"] <= 300
                 assert address["wire"]["median_us"] <= address["wall"]["median_us"]
+        # All in full would be 24 addresses of 300.
+        assert round_["probe"]["handshakes"] < 24 * 300 / 2
+
+
+def test_a_champion_has_all_samples_and_beat_the_one_before_in_turn(searched: Lab) -> None:
+    replaced = [round_ for round_ in searched.rounds() if round_["champion_before"] and _wins(round_)]
+    for round_ in replaced:
+        found = round_["confirm"]
+        assert found["champion"] == round_["champion_before"]["instance_id"]
+        assert found["newcomer"] == round_["candidate"]["instance_id"]
+        assert found["outcome"] == "measured", found["failure"]
+        assert round_["verdict"]["is_champion"] == (found["high_us"] is not None and found["high_us"] < 0)
+        assert [pair["first"] for pair in found["pairs"]] == ["champion", "newcomer"] * (len(found["pairs"]) // 2) + [
+            "champion"
+        ] * (len(found["pairs"]) % 2)
+    assert replaced, "the racks of this seed let a champion be replaced"
+    assert searched.state()["champion"]["samples"] == 300
+
+
+def _wins(round_: dict[str, t.Any]) -> bool:
+    """Whether a candidate's figures are better than those of the champion that sat."""
+    rows = [each for each in round_["probe"]["endpoints"] if each["name"] == "fstream-mm"]
+    full = [each["wall"]["best_us"] for each in rows[0]["addresses"] if each["samples"] == 300]
+    return bool(full) and min(full) < round_["champion_before"]["best_us"]
+
+
+def test_a_rejected_candidate_says_how_many_handshakes_told_so(searched: Lab) -> None:
+    for round_ in searched.rounds():
+        assert re.search(r"\b[\d,]+ (samples|handshakes)\b", round_["verdict"]["reason"]), round_["verdict"]["reason"]
 
 
 def test_cleanup_leaves_survivors_alone(searched: Lab) -> None:

@@ -85,7 +85,7 @@ def test_a_champion_that_nobody_could_be_compared_with_is_never_written(
     store: FileChampionStore, changed: dict[str, t.Any], told: str
 ) -> None:
     with pytest.raises(ValueError, match=told):
-        store.swap(0, State(champion=champion(120, **changed)))
+        store.swap(0, State(champion={**champion(120), **changed}))
     assert not os.path.exists(store.path)
 
 

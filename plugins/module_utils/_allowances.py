@@ -38,7 +38,8 @@ AVAILABLE = "conntrack_allowance_available"
 _SIOCETHTOOL = 0x8946
 _GSTRINGS, _GSTATS, _GSSET_INFO = 0x1B, 0x1D, 0x37
 _SS_STATS = 1
-_STRING_BYTES = 32
+_STRING_BYTES, _COUNTER_BYTES = 32, 8
+_SPARE = 1_024
 _IFREQ = struct.Struct("16sP16x")
 _SET_INFO = struct.Struct("=IIQI")
 _STRINGS = struct.Struct("=III")
@@ -51,23 +52,25 @@ _HAS_NONE = frozenset((errno.EOPNOTSUPP, errno.ENODEV))
 def device_statistics(interface: str) -> dict[str, int]:
     """Everything that C(ethtool -S) shows of an interface, by name; empty where there is nothing.
 
-    Needs no privilege. Raises OSError when the kernel can't be asked.
+    Needs no privilege. Raises OSError when the kernel can't be asked, EAGAIN when the device was changed meanwhile.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:
             count = _statistics_count(asking, interface)
             if not count:
                 return {}
-            strings = _asked(asking, interface, _STRINGS.pack(_GSTRINGS, _SS_STATS, count), count * _STRING_BYTES)
-            counters = _asked(asking, interface, _STATS.pack(_GSTATS, count), count * 8)
+            # The kernel fills in as many as the device has by then, whatever was said: there is room for more queues.
+            room = count + _SPARE
+            strings = _asked(asking, interface, _STRINGS.pack(_GSTRINGS, _SS_STATS, count), room * _STRING_BYTES)
+            counters = _asked(asking, interface, _STATS.pack(_GSTATS, count), room * _COUNTER_BYTES)
         except OSError as error:
             if error.errno in _HAS_NONE:
                 return {}
             raise
-    names = (
-        strings[at : at + _STRING_BYTES].partition(b"\0")[0].decode("ascii", "replace")
-        for at in range(_STRINGS.size, len(strings), _STRING_BYTES)
-    )
+    if not _STRINGS.unpack_from(strings)[2] == _STATS.unpack_from(counters)[1] == count:
+        raise OSError(errno.EAGAIN, f"the statistics of {interface} changed while they were read")
+    starts = range(_STRINGS.size, _STRINGS.size + count * _STRING_BYTES, _STRING_BYTES)
+    names = (strings[at : at + _STRING_BYTES].partition(b"\0")[0].decode("ascii", "replace") for at in starts)
     return dict(zip(names, struct.unpack_from(f"={count}Q", counters, _STATS.size)))
 
 

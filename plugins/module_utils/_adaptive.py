@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._sequential import ShareLook, Sprt
+from ansible_collections.lowlatency.ec2.plugins.module_utils._sequential import ShareLook, ShareTest, Tally
 from ansible_collections.lowlatency.ec2.plugins.module_utils._statistics import median, quantile
 
 # Handshakes that an address makes even if nothing is asked of it, so that addresses can be ranked.
@@ -25,13 +25,18 @@ LEAST_LOOK = 50
 # An address with a share of hits of at least this is worth its full samples (see ShareLook).
 WORTHWHILE_SHARE = 0.08
 
+# The closer look that an address has while it gets its full samples: its zone of indifference, as a part of the first.
+CLOSER = 0.3
+
 
 @dataclass(frozen=True)
 class Question:
     """What is asked of an address. Limits are in microseconds of the metric that the figures are of; None: not asked.
 
     ``champion_us`` is the champion's figure by ``champion_statistic`` (best or p0_1), asked of primary addresses only;
-    None means that there is no champion yet.
+    None means that there is no champion yet. A median passes when P(X <= limit) is at least 0.5 and fails at 0.5 -
+    ``indifference`` or less, either one wrong at most as often as ``error_rate``. ``worthwhile_share`` is the share of
+    handshakes under the best limit, or under the champion, at which an address gets its full samples (see ShareLook).
     """
 
     samples: int
@@ -75,36 +80,34 @@ class Ended:
 class _Ask:
     """One question to an address: its limit, its test, and what that has found so far."""
 
-    def __init__(self, by: str, limit_us: float, test: Sprt | ShareLook) -> None:
+    def __init__(self, by: str, limit_us: float, test: ShareTest | ShareLook) -> None:
         self.by = by
         self.limit_us = limit_us
-        self.hits = 0
+        self.tally = Tally()
         self.found: str | None = None
         self.ratio = 0.0
         self._test = test
 
-    def settle(self, samples: int) -> bool:
+    def settle(self) -> bool:
         """Ask the test, unless it has answered already; True when it answers now."""
         if self.found is not None:
             return False
-        misses = samples - self.hits
-        self.found = self._test.after(self.hits, misses)
-        self.ratio = self._test.log_likelihood_ratio(self.hits, misses)
+        self.found = self._test.after(self.tally)
+        self.ratio = self._test.log_likelihood_ratio(self.tally)
         return self.found is not None
 
 
 def _asks_of(question: Question) -> list[_Ask]:
     asks: list[_Ask] = []
+    error_rate, share = question.error_rate, question.worthwhile_share
     if question.median_limit_us is not None:
-        test = Sprt(0.5, 0.5 - question.indifference, question.error_rate / 3)
-        asks.append(_Ask("median", question.median_limit_us, test))
-    share = question.worthwhile_share
+        asks.append(_Ask("median", question.median_limit_us, ShareTest(0.5, 0.5 - question.indifference, error_rate)))
     if question.best_limit_us is not None:
         # An address that needs many hits among its full samples needs a share to match.
         enough = max(share, min(question.best_min_hits / question.samples, 0.5))
-        asks.append(_Ask("best", question.best_limit_us, ShareLook(enough, question.error_rate / 3)))
+        asks.append(_Ask("best", question.best_limit_us, ShareLook(enough, error_rate)))
     if question.primary and question.champion_us is not None:
-        asks.append(_Ask("champion", question.champion_us, ShareLook(share, question.error_rate / 3)))
+        asks.append(_Ask("champion", question.champion_us, ShareLook(share, error_rate)))
     return asks
 
 
@@ -116,15 +119,18 @@ class AddressCourse:
         self.question = question
         self.figures: list[float] = []
         self.ended: Ended | None = None
+        self.meets: str | None = None
         self._asks = _asks_of(question)
         self._last: _Ask | None = None
+        self._closer_test = ShareTest(0.5, 0.5 - CLOSER * question.indifference, question.error_rate)
+        self._rank: tuple[bool, float, float] | None = None
 
     def note(self, figure_us: float) -> None:
         """Add the figure of one completed handshake."""
         self.figures.append(figure_us)
+        self._rank = None
         for ask in self._asks:
-            if figure_us <= ask.limit_us:
-                ask.hits += 1
+            ask.tally.note(figure_us <= ask.limit_us)
 
     @property
     def samples(self) -> int:
@@ -133,7 +139,7 @@ class AddressCourse:
 
     def settle(self) -> None:
         """Let the tests look at the figures so far: called between blocks."""
-        answered = [ask for ask in self._asks if ask.settle(self.samples)]
+        answered = [ask for ask in self._asks if ask.settle()]
         if answered:
             self._last = answered[0]
 
@@ -163,17 +169,27 @@ class AddressCourse:
     @property
     def rank(self) -> tuple[bool, float, float]:
         """Sorts the most promising first: the median passed, then the lower running median, then the lower best."""
-        if not self.figures:
-            return True, float("inf"), float("inf")
-        return self.found("median") != "pass", median(sorted(self.figures)), min(self.figures)
+        if self._rank is None:
+            ordered = sorted(self.figures) or [float("inf")]
+            self._rank = self.found("median") != "pass", median(ordered), ordered[0]
+        return self._rank
 
-    @property
-    def meets(self) -> str | None:
-        """Which of the criteria its figures meet, ``median`` or ``best``; None without its full samples."""
+    def fails_closer_look(self) -> bool:
+        """Whether further figures of an address whose median passed have shown that it is above the limit after all.
+
+        The question is the median's with a zone of indifference of CLOSER of it, which takes more figures.
+        """
+        asked = next((ask for ask in self._asks if ask.by == "median"), None)
+        if asked is None or asked.found != "pass" or self.found("best") == "pass":
+            return False
+        if self._closer_test.after(asked.tally) != "fail":
+            return False
+        asked.ratio = self._closer_test.log_likelihood_ratio(asked.tally)
+        return True
+
+    def _criterion_met(self) -> str | None:
+        # Rounded as the probe's result is, so that both come to the same end.
         asked = self.question
-        if self.samples < asked.samples:
-            return None
-        # Rounded as the result is, so that both come to the same end.
         if asked.median_limit_us is not None and round(median(sorted(self.figures)), 3) <= asked.median_limit_us:
             return "median"
         if asked.best_limit_us is not None:
@@ -182,11 +198,9 @@ class AddressCourse:
                 return "best"
         return None
 
-    @property
-    def beats_champion(self) -> bool:
-        """Whether its full samples beat the champion by its statistic."""
+    def _beats_champion(self) -> bool:
         asked = self.question
-        if not asked.primary or asked.champion_us is None or self.samples < asked.samples:
+        if not asked.primary or asked.champion_us is None:
             return False
         share = 0.0 if asked.champion_statistic == "best" else 0.001
         return round(quantile(sorted(self.figures), share), 3) < asked.champion_us
@@ -200,7 +214,8 @@ class AddressCourse:
     def end_full(self) -> None:
         """End with the full samples, by what they show."""
         self.settle()
-        self.end("full", self.meets or ("champion" if self.beats_champion else "count"))
+        self.meets = self._criterion_met()
+        self.end("full", self.meets or ("champion" if self._beats_champion() else "count"))
 
     def end_without_full(self) -> None:
         """End an address that is screened, and that gets no full samples."""
@@ -231,6 +246,7 @@ class AdaptiveSchedule:
         self._samples = samples
         self._asked = [0] * len(self._courses)
         self._granted: list[int] = []
+        self._is_met = False
 
     def drop(self, index: int) -> None:
         """End an address that does not answer."""
@@ -255,14 +271,26 @@ class AdaptiveSchedule:
         for index, course in self._open():
             if course.samples >= self._samples:
                 course.end_full()
+                self._is_met = self._is_met or course.meets is not None
             elif self._asked[index] - course.samples > self._samples // 10 + 20:
                 course.end("undecided", "errors")
             else:
                 course.settle()
+                self._look_closer(index)
+
+    def _look_closer(self, index: int) -> None:
+        """Take the lane from an address whose median proves to be above the limit, unless the champion needs it."""
+        course = self._courses[index]
+        if index not in self._granted or not course.fails_closer_look():
+            return
+        if not course.may_be_champion or self._primary_full() > self._full_addresses:
+            course.end("above", "median")
 
     def _grant(self) -> None:
         """Give free lanes to the best that wait. Every open address is screened when this is called."""
         lanes = self._full_addresses - sum(self._courses[index].ended is None for index in self._granted)
+        if lanes <= 0:
+            return
         waiting = [(course.rank, index) for index, course in self._open() if index not in self._granted]
         for _rank, index in sorted(waiting):
             if lanes <= 0:
@@ -273,7 +301,7 @@ class AdaptiveSchedule:
 
     def _deserves_full(self, index: int) -> bool:
         course = self._courses[index]
-        if course.is_promising and not any(one.meets for one in self._courses if one.ended is not None):
+        if course.is_promising and not self._is_met:
             return True
         return course.may_be_champion and self._primary_full() < self._full_addresses
 

@@ -63,7 +63,7 @@ def test_what_is_not_given_takes_its_default() -> None:
 
 
 def test_plan_keeps_what_adaptive_mode_is_asked() -> None:
-    asked = {
+    asked: dict[str, Any] = {
         "metric": "wire",
         "median_limit_us": 122.0,
         "best_limit_us": 0.0,

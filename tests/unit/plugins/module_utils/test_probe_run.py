@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils import _probe_run
+from ansible_collections.lowlatency.ec2.plugins.module_utils._clock_steps import ClockWatch
 from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import ERROR_KINDS, NS_PER_S
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import Asked, BadOption, Endpoint, Plan
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_run import (
@@ -298,3 +302,18 @@ def test_progress_shrinks_when_addresses_are_decided(port: int, tmp_path: Path) 
     assert shown["handshakes_done"] == shown["handshakes_total"] < 10_000
     assert (shown["addresses"], shown["addresses_decided"], shown["addresses_dropped"]) == (2, 2, 0)
     assert shown["best"][0]["samples"] > 0
+
+
+def test_a_time_of_day_that_is_set_is_told_and_touches_no_figure(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The machine's own clock is everybody's, so only what the watch reads of it is set back by an hour.
+    looks = itertools.count()
+
+    def set_back() -> int:
+        return time.time_ns() - (3_600 * NS_PER_S if next(looks) >= 10 else 0)
+
+    monkeypatch.setattr(_probe_run, "ClockWatch", lambda: ClockWatch(set_back, time.monotonic_ns))
+    result = run_probe(plan(Endpoint("one", "x", port, ("127.0.0.1",))))
+    assert result["clock_steps"]["count"] == 1
+    assert result["clock_steps"]["net_us"] == pytest.approx(-3_600e6, rel=1e-3)
+    (address,) = result["endpoints"][0]["addresses"]
+    assert 0 < address["wire"]["best_us"] <= address["wall"]["p99_9_us"] < 3_600e6

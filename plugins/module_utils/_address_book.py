@@ -167,14 +167,14 @@ def wait_after_s(failures_in_row: int, interval_s: int) -> int:
     At most an hour, or the interval where that is longer.
     """
     doublings = max(0, failures_in_row - FAILURES_ALLOWED + 1)
-    return min(interval_s * 2 ** min(doublings, 30), max(interval_s, LONGEST_WAIT_S))
+    return min(interval_s << min(doublings, 30), max(interval_s, LONGEST_WAIT_S))
 
 
 def refusal_wait_s(refusals_in_row: int) -> int:
     """Seconds that an endpoint is left alone after so many passes of nothing but refusals: 10 minutes to a day."""
     if refusals_in_row <= 0:
         return 0
-    return min(REFUSAL_WAIT_S * 2 ** min(refusals_in_row - 1, 30), LONGEST_REFUSAL_WAIT_S)
+    return min(REFUSAL_WAIT_S << min(refusals_in_row - 1, 30), LONGEST_REFUSAL_WAIT_S)
 
 
 def to_check(endpoint: EndpointBook, now_s: int, interval_s: int) -> list[str]:
@@ -222,7 +222,7 @@ def expired(endpoint: EndpointBook, now_s: int, expire_s: int, *, anybody_answer
     """
     if not anybody_answered:
         return endpoint
-    addresses = {}
+    addresses: dict[str, Entry] = {}
     gone = dict(endpoint.dead)
     for address, entry in endpoint.addresses.items():
         alive_s = entry.first_seen_s if entry.last_alive_s is None else entry.last_alive_s

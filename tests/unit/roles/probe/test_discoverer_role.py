@@ -19,84 +19,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support.discoverer import Discoverer, play
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles/probe"
 UTILS = ROOT / "plugins/module_utils"
-PLAY = """
-- hosts: localhost
-  connection: local
-  gather_facts: false
-  roles: [lowlatency.ec2.probe]
-"""
 #: Nothing listens at the port that goes with it.
 REFUSES = "127.0.0.2"
-
-
-def play(folder: Path, *options: str, fails: bool = False, **variables: t.Any) -> str:
-    """Apply the role to this machine; all that it writes lies in the folder."""
-    (folder / "play.yml").write_text(PLAY, encoding="utf-8")
-    given = {
-        "ansible_python_interpreter": sys.executable,
-        "probe_command_path": str(folder / "handshake-probe"),
-        "probe_discover": True,
-        "probe_discover_endpoints": [{"name": "mine", "host": "localhost", "port": 9}],
-        "probe_discover_path": str(folder / "address-discoverer"),
-        "probe_discover_settings_path": str(folder / "settings.json"),
-        "probe_discover_timer": False,
-        "probe_python": sys.executable,
-        "__probe_discover_folder": str(folder / "state"),
-        "__probe_discover_service": str(folder / "lowlatency-addresses.service"),
-        "__probe_discover_timer": str(folder / "lowlatency-addresses.timer"),
-        "__probe_discover_user": "lowlatency-test-of-no-user",
-        "__probe_systemd_mark": str(folder / "no-systemd"),
-        **variables,
-    }
-    program = [ROOT / ".venv/bin/ansible-playbook", "-i", "localhost,", folder / "play.yml", "-e", json.dumps(given)]
-    done = subprocess.run(
-        [*program, *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-        cwd=folder,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_HOME": str(folder),
-        },
-    )
-    assert (done.returncode != 0) == fails, done.stdout + done.stderr
-    return done.stdout
-
-
-class Discoverer(t.NamedTuple):
-    """The deployed program, with settings and a document of a test's own."""
-
-    program: Path
-    folder: Path
-
-    @property
-    def document(self) -> Path:
-        return self.folder / "addresses.json"
-
-    def run(self, **settings: t.Any) -> subprocess.CompletedProcess[str]:
-        path = self.folder / "settings.json"
-        path.write_text(json.dumps({"max_rate": 200, "timeout_ms": 500, **settings}), encoding="utf-8")
-        return subprocess.run(
-            [self.program, "--settings", path, "--document", self.document],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            cwd="/",
-            # Without anything of this collection to be found elsewhere: one file has to do.
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": "", "PYTHONSAFEPATH": "1"},
-        )
-
-    def endpoints(self) -> dict[str, t.Any]:
-        return t.cast("dict[str, t.Any]", json.loads(self.document.read_text(encoding="utf-8"))["endpoints"])
 
 
 @pytest.fixture(scope="module")

@@ -99,6 +99,16 @@ options:
     type: str
     choices: [on-demand, spot]
     default: on-demand
+  addresses_from:
+    description:
+      - Document of the address discoverer, for endpoints of which the search has no list of addresses yet.
+      - Without it the first candidate asks DNS. All candidates of a search are probed on one list.
+    type: path
+  addresses_refresh_hours:
+    description:
+      - Hours after which the search's list of addresses is made anew.
+      - Without it the list stays as it is, unless most of it is dead.
+    type: float
   allow_spot_survivor:
     description: Whether a spot instance may be kept. EC2 cannot protect it from interruption.
     type: bool

@@ -39,12 +39,17 @@ class Access:
 
     def reach_champion(self, champion: Mapping[str, t.Any]) -> CandidateHost:
         """Connect to a survivor by an address of its own, with the host key that its round has kept."""
-        if not os.path.isfile(self.known_hosts(champion)):
-            missing = f"{self.known_hosts(champion)} is missing, so the host key cannot be checked"
-            raise StepFailed("confirm", "HostKeyUnknown", missing)
+        try:
+            with open(self.known_hosts(champion), encoding="utf-8") as file:
+                kept = file.read()
+        except OSError as error:
+            why = f"{self.known_hosts(champion)}: {error.strerror}, so the host key cannot be checked"
+            raise StepFailed("confirm", "HostKeyUnknown", why) from error
         # An Elastic IP is the candidate's: it left this one at the end of its round.
         key = "private_ip_address" if self._round.options.connect == "private" else "public_ip_address"
-        host = self._connect(champion, self._own_address(champion, key, "confirm"), known=True)
+        address = self._own_address(champion, key, "confirm")
+        # Earlier versions kept host keys under the address.
+        host = self._connect(champion, address, known=True, alias=str(champion["instance_id"]) in kept)
         try:
             host.wait_for_ssh(CHAMPION_SSH_S)
         except BaseException:
@@ -66,10 +71,12 @@ class Access:
         if self._round.options.connect == "eip":
             self._elastic_ip("absent", instance_id)
 
-    def _connect(self, candidate: Mapping[str, t.Any], address: str, *, known: bool) -> CandidateHost:
+    def _connect(
+        self, candidate: Mapping[str, t.Any], address: str, *, known: bool, alias: bool = True
+    ) -> CandidateHost:
         return self._round.connect(
             address=address,
-            instance_id=str(candidate["instance_id"]),
+            host_key_alias=str(candidate["instance_id"]) if alias else address,
             known=known,
             known_hosts=self.known_hosts(candidate),
         )

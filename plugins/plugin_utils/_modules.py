@@ -105,8 +105,8 @@ class ControllerModules:
 class CandidateHost:
     """A candidate, reached by Ansible's own ssh connection, with a known_hosts file of its own.
 
-    The host key is taken on first use, under the instance's id, and checked from then on, whatever address the
-    instance has then. One that is C(known) must have a key there already.
+    The host key is taken on first use, under its alias, the instance's id, and checked from then on, whatever address
+    the instance has then. One that is C(known) must have a key there already.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class CandidateHost:
         task_vars: Mapping[str, t.Any],
         *,
         address: str,
-        instance_id: str,
+        host_key_alias: str,
         known: bool,
         user: str,
         key_path: str,
@@ -136,7 +136,7 @@ class CandidateHost:
             "ansible_ssh_common_args": " ".join(
                 (
                     f"-o UserKnownHostsFile={shlex.quote(known_hosts)}",
-                    f"-o HostKeyAlias={shlex.quote(instance_id)}",
+                    f"-o HostKeyAlias={shlex.quote(host_key_alias)}",
                     f"-o StrictHostKeyChecking={'yes' if known else 'accept-new'}",
                     "-o IdentitiesOnly=yes -o LogLevel=ERROR",
                     "-o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4",

@@ -18,6 +18,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import Cr
 from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import check_comparable, failures_after, verdict
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._access import Access
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._confirmation import Confirmation
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._frozen_addresses import AddressListError, FrozenAddresses
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._labels import Labels
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._launching import Launching
@@ -78,17 +79,26 @@ class Round:
         self.launching = Launching(self)
         self.access = Access(self)
         self.confirmation = Confirmation(self)
+        self.addresses = FrozenAddresses(
+            options.reports_dir,
+            options.search_id,
+            options.addresses_refresh_hours,
+            addresses_from=options.addresses_from,
+            guard=guard.check,
+        )
 
     # -- the round itself ---------------------------------------------------------------------------
 
     def run(self) -> Result:
         """Run the round and return its result (design: "The probe's result")."""
         self.memory.rounds += 1
+        self.memory.refused_wait_s = 0.0
         if self.memory.rounds == 1 and not self.check_mode:
             with self.timed("recover_s"):
                 recover(self)
         result = self._blank(self.store.read())
         check_comparable(result["champion_before"], result["limits"])
+        self._endpoints()
         early = self._over_already(result)
         if early is not None:
             return early
@@ -134,6 +144,8 @@ class Round:
             self._fail(result, StepFailed("probe", "ConnectionLost", str(error)))
         except StepFailed as error:
             self._fail(result, error)
+        except AddressListError as error:
+            self._fail(result, StepFailed("addresses", "BadInput", str(error)))
 
     def _fail(self, result: Result, error: StepFailed) -> None:
         candidate = error.result.get("candidate")
@@ -229,15 +241,17 @@ class Round:
         return state
 
     def _endpoints(self) -> list[Result]:
-        """What is measured, with the addresses to measure where they are known."""
-        return [dict(endpoint) for endpoint in self.options.endpoints]
+        """What is measured, with the addresses that all candidates of the search are probed on."""
+        return self.addresses.endpoints(self.options.endpoints, datetime.now(timezone.utc))
 
     def _probe(self, host: CandidateHost, champion: Mapping[str, t.Any] | None) -> Result:
+        began = datetime.now(timezone.utc)
+        endpoints = self._endpoints()
         asked = probe_options(
             self.options,
             self.criteria,
             champion,
-            self._endpoints(),
+            endpoints,
             f"/tmp/{self.labels.round_id}.json",  # noqa: S108 # on the instance
         )
         with self.timed("probe_s"):
@@ -248,6 +262,8 @@ class Round:
                 progress_sayer(self.say, self.options.primary_endpoint),
                 self.launching.sweep,
             )
+        now = datetime.now(timezone.utc)
+        self.memory.refused_wait_s = self.addresses.learn(endpoints, found, began=began, now=now)
         return {key: found[key] for key in KEPT if key in found}
 
     # -- endings -------------------------------------------------------------------------------------
@@ -260,7 +276,7 @@ class Round:
     def _back_off(self, result: Result) -> None:
         if result["verdict"]["search_over"]:
             return
-        until_s = time.monotonic() + self.memory.backoff_s()
+        until_s = time.monotonic() + max(self.memory.backoff_s(), self.memory.refused_wait_s)
         while time.monotonic() < until_s:
             self.guard.check()
             time.sleep(min(0.5, max(0.0, until_s - time.monotonic())))

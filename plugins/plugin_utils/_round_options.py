@@ -33,6 +33,8 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "aws_config": {"type": "dict"},
     "debug_botocore_endpoint_logs": {"type": "bool"},
     "validate_certs": {"type": "bool"},
+    "addresses_from": {"type": "path"},
+    "addresses_refresh_hours": {"type": "float"},
     "allow_spot_survivor": {"type": "bool", "default": False},
     "availability_zone": {"type": "str"},
     "candidate_lifetime_min": {"type": "int", "default": 120},
@@ -115,6 +117,8 @@ class OptionError(ValueError):
 class RoundOptions:
     """What a round was asked to do. Names and meanings are those of the module's documentation."""
 
+    addresses_from: str | None
+    addresses_refresh_hours: float | None
     allow_spot_survivor: bool
     availability_zone: str | None
     candidate_lifetime_min: int
@@ -197,6 +201,7 @@ def _check_counts(options: RoundOptions) -> None:
         ("search_max_rounds", options.max_rounds, 1),
         ("search_qualified_wanted", options.qualified_wanted, 0),
         ("search_candidate_lifetime_min", options.candidate_lifetime_min, 5),
+        ("search_addresses_refresh_hours", options.addresses_refresh_hours or 0.0, 0),
     ):
         if value < least:
             raise OptionError(name, value, f"is below {least}")

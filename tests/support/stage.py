@@ -109,11 +109,12 @@ class Host:
         self.wait_for_ssh, self.command, self.close = stage.wait_for_ssh, stage.command, stage.close
         self.probe = stage.probe_from
         self._stage = stage
+        stage.options["connect"] = dict(where)
         self._who = "champion" if where["known"] else "newcomer"
         if where["known"]:
             self.wait_for_ssh = self._wait_for_champion  # type: ignore[method-assign]
         else:
-            Path(where["known_hosts"]).write_text(f"{where['instance_id']} ssh-ed25519 AAAA\n", encoding="utf-8")
+            Path(where["known_hosts"]).write_text(f"{where['host_key_alias']} ssh-ed25519 AAAA\n", encoding="utf-8")
 
     def _wait_for_champion(self, timeout_s: float) -> float:
         self._stage.step("champion_ssh")

@@ -31,7 +31,7 @@ TIE_US = 10.0
 
 @pytest.fixture(scope="module")
 def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with lab(tmp_path_factory.mktemp("search"), lab_seed=3, probe_samples=300) as mine:
+    with lab(tmp_path_factory.mktemp("search"), lab_seed=4, probe_samples=300) as mine:
         yield mine
 
 
@@ -110,7 +110,7 @@ def test_a_champion_has_all_samples_and_beat_the_one_before_in_turn(searched: La
         assert [pair["first"] for pair in found["pairs"]] == ["champion", "newcomer"] * (len(found["pairs"]) // 2) + [
             "champion"
         ] * (len(found["pairs"]) % 2)
-    assert replaced, "the racks of this seed let a champion be replaced"
+    assert replaced, "in this seed the second rack is nearer than the first, and the fourth than both"
     assert searched.state()["champion"]["samples"] == 300
 
 

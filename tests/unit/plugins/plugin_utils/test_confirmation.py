@@ -161,6 +161,23 @@ def test_a_champion_whose_host_key_is_not_known_is_not_talked_to(tmp_path: Path)
     assert "champion_ssh" not in stage.steps
 
 
+def test_a_host_key_is_checked_under_the_name_that_it_was_kept_by(tmp_path: Path) -> None:
+    stage = Stage()
+    challenge(tmp_path, stage)
+    assert {key: stage.options["connect"][key] for key in ("address", "host_key_alias", "known")} == {
+        "address": "198.18.4.7",
+        "host_key_alias": "i-0",
+        "known": True,
+    }
+    # As an earlier version left it: the address that the champion had as a candidate, which may be another by now.
+    kept = tmp_path / "known_hosts" / "i-1"
+    kept.write_text("198.18.4.1 ssh-ed25519 AAAA\n", encoding="utf-8")
+    later = Stage()
+    later.instance, later.probe = "i-2", rack_probe(100.0)
+    make_round(tmp_path, later).run()
+    assert later.options["connect"]["host_key_alias"] == "198.18.4.7"
+
+
 @pytest.mark.parametrize("who", ["champion", "newcomer"])
 @pytest.mark.parametrize("after", [0, 6])
 def test_a_connection_that_is_lost_promotes_nobody(tmp_path: Path, who: str, after: int) -> None:

@@ -179,3 +179,52 @@ def test_a_replaced_champion_that_cannot_be_ended_now_is_ended_by_a_later_run(tm
     make_round(tmp_path, later).run()
     assert later.steps.index("terminate") < later.steps.index("placement_group")
     assert FileChampionStore(tmp_path / "champion_state.json").read().retiring == ()
+
+
+def test_all_candidates_of_a_search_are_probed_on_one_list_of_addresses(tmp_path: Path) -> None:
+    first, second, other = Stage(), Stage(), Stage()
+    second.instance, other.instance = "i-1", "i-2"
+    for stage, search_id in ((first, "test"), (second, "test"), (other, "another")):
+        stage.probe = rack_probe(300.0)
+        make_round(tmp_path, stage, search_id=search_id).run()
+    asked = [stage.options["round_probe"]["endpoints"] for stage in (first, second, other)]
+    assert all(not each.get("addresses") for each in asked[0] + asked[2])
+    assert [each["addresses"] for each in asked[1]] == [
+        [f"198.19.{network}.{last}" for last in range(1, 9)] for network in (1, 2, 3)
+    ]
+
+
+def test_a_list_of_addresses_that_cannot_be_read_is_found_before_anything_is_launched(tmp_path: Path) -> None:
+    (tmp_path / "addresses_test.json").write_text("{", encoding="utf-8")
+    stage = Stage()
+    with pytest.raises(ValueError, match=r"addresses_test\.json is no list of addresses"):
+        make_round(tmp_path, stage).run()
+    assert steps_of(stage) == []
+
+
+def test_a_list_that_is_spoiled_during_a_launch_ends_the_round_and_puts_the_candidate_away(tmp_path: Path) -> None:
+    stage = Stage()
+    made = make_round(tmp_path, stage)
+    wait_for_ssh = stage.wait_for_ssh
+
+    def spoil(timeout_s: float) -> float:
+        (tmp_path / "addresses_test.json").write_text("{", encoding="utf-8")
+        return wait_for_ssh(timeout_s)
+
+    stage.wait_for_ssh = spoil  # type: ignore[method-assign]
+    with pytest.raises(StepFailed, match="is no list of addresses"):
+        made.run()
+    assert steps_of(stage)[-1] == "terminate"
+
+
+def test_a_venue_that_refuses_everybody_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    stage = Stage()
+    stage.probe = silent_probe()
+    for one in stage.probe["endpoints"]:
+        for row in one["addresses"]:
+            row["errors"] = {**row["errors"], "timeout": 0, "refused": 3}
+    memory = SlotMemory()
+    make_round(tmp_path, stage, memory, max_rounds=1).run()
+    assert memory.refused_wait_s == 60.0
+    make_round(tmp_path, Stage(), memory, max_rounds=2).run()
+    assert memory.refused_wait_s == 0.0

@@ -116,6 +116,19 @@ def test_a_steady_drift_crowns_nobody(slope_us: float, start_us: list[float]) ->
     assert not compare(found).better
 
 
+@given(st.floats(0, 1))
+def test_an_effect_of_who_goes_first_does_not_raise_the_error(chance: float) -> None:
+    # The newcomer wins the pairs that it begins with this chance, and those that the champion begins with the rest.
+    won: dict[int, float] = {0: 1.0}
+    for number in range(PAIRS):
+        each = chance if pair_order(number)[0] == "newcomer" else 1 - chance
+        won = {
+            count: won.get(count, 0.0) * (1 - each) + won.get(count - 1, 0.0) * each for count in range(max(won) + 2)
+        }
+    wrong = sum(share for count, share in won.items() if compare([-1.0] * count + [1.0] * (PAIRS - count)).better)
+    assert wrong <= 9 / 256 + 1e-12
+
+
 def test_the_order_of_the_short_probes() -> None:
     order = [who for number in range(4) for who in pair_order(number)]
     letters = "".join({"champion": "A", "newcomer": "B"}[who] for who in order)

@@ -12,9 +12,11 @@ The test is the sign test on the pairs (Conover, "Practical Nonparametric Statis
 equally good, each would be lower in a pair with a chance of at most one half, whatever the distribution, so that the
 number of pairs won is binomial. A pair that was not won (a tie, or no figure) speaks for the champion. Where who goes
 first matters, half of the pairs favour the newcomer as much as the other half the champion, and the number won is less
-spread than that (Hoeffding, "On the Distribution of the Number of Successes in Independent Trials", 1956). The interval
-of the median difference belongs to the test (David and Nagaraja, "Order Statistics", section 7.1): the newcomer is better
-if and only if the whole interval lies below zero. One pair may be lost to a burst of noise, however large.
+spread than that (Hoeffding, "On the Distribution of the Number of Successes in Independent Trials", 1956).
+
+The interval of the median difference belongs to the test (David and Nagaraja, "Order Statistics", section 7.1): the
+newcomer is better if and only if the whole interval lies below zero. One pair may be lost to a burst of noise, however
+large.
 """
 
 from __future__ import annotations

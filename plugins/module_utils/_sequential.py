@@ -21,11 +21,11 @@ from collections.abc import Sequence
 # towards 1 as if this many further degrees of freedom had shown exactly 1.
 BATCH = 10
 LEAST_BATCHES = 6
-PRIOR_FREEDOM = 20
+PRIOR_FREEDOM = 40
 
 # Tests are made for this fraction of the error that is stated: the margin covers what the dispersion sees too late.
 # tests/bench/verdicts.py shows what is left of it.
-MARGIN = 5
+MARGIN = 4
 
 
 class Sprt:

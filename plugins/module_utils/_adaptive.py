@@ -85,7 +85,7 @@ class _Ask:
         self.limit_us = limit_us
         self.tally = Tally()
         self.found: str | None = None
-        self.ratio = 0.0
+        self._ratio: float | None = None
         self._test = test
 
     def settle(self) -> bool:
@@ -93,8 +93,20 @@ class _Ask:
         if self.found is not None:
             return False
         self.found = self._test.after(self.tally)
-        self.ratio = self._test.log_likelihood_ratio(self.tally)
-        return self.found is not None
+        if self.found is None:
+            return False
+        self._ratio = self.ratio
+        return True
+
+    @property
+    def ratio(self) -> float:
+        """The log likelihood ratio that the test answered with, or the present one while it has not."""
+        return self._test.log_likelihood_ratio(self.tally) if self._ratio is None else self._ratio
+
+    def overrule(self, test: ShareTest) -> None:
+        """Take the answer ``fail`` of a later test in place of the first one's."""
+        self.found = "fail"
+        self._ratio = test.log_likelihood_ratio(self.tally)
 
 
 def _asks_of(question: Question) -> list[_Ask]:
@@ -123,6 +135,7 @@ class AddressCourse:
         self._asks = _asks_of(question)
         self._last: _Ask | None = None
         self._closer_test = ShareTest(0.5, 0.5 - CLOSER * question.indifference, question.error_rate)
+        self._closer_found: str | None = None
         self._rank: tuple[bool, float, float] | None = None
 
     def note(self, figure_us: float) -> None:
@@ -179,12 +192,13 @@ class AddressCourse:
 
         The question is the median's with a zone of indifference of CLOSER of it, which takes more figures.
         """
-        asked = next((ask for ask in self._asks if ask.by == "median"), None)
-        if asked is None or asked.found != "pass" or self.found("best") == "pass":
+        asked = next((ask for ask in self._asks if ask.by == "median" and ask.found == "pass"), None)
+        if asked is None or self._closer_found is not None:
             return False
-        if self._closer_test.after(asked.tally) != "fail":
+        self._closer_found = self._closer_test.after(asked.tally)
+        if self._closer_found != "fail":
             return False
-        asked.ratio = self._closer_test.log_likelihood_ratio(asked.tally)
+        asked.overrule(self._closer_test)
         return True
 
     def _criterion_met(self) -> str | None:
@@ -239,7 +253,11 @@ class AdaptiveSchedule:
     """
 
     def __init__(self, courses: Sequence[AddressCourse], block_size: int, full_addresses: int, samples: int) -> None:
-        """block_size is handshakes an address in one block, full_addresses how many get the full samples at a time."""
+        """block_size is handshakes an address in one block; samples are those of the questions.
+
+        full_addresses is how many of those that may meet the criteria get their full samples at a time, until one of
+        them does meet them, and how many of the primary endpoint do for the champion's sake.
+        """
         self._courses = list(courses)
         self._block_size = block_size
         self._full_addresses = full_addresses
@@ -279,30 +297,27 @@ class AdaptiveSchedule:
                 self._look_closer(index)
 
     def _look_closer(self, index: int) -> None:
-        """Take the lane from an address whose median proves to be above the limit, unless the champion needs it."""
+        """End an address whose median proves to be above the limit while it gets its full samples for nothing else."""
         course = self._courses[index]
-        if index not in self._granted or not course.fails_closer_look():
+        if index not in self._granted or not course.fails_closer_look() or course.is_promising:
             return
         if not course.may_be_champion or self._primary_full() > self._full_addresses:
             course.end("above", "median")
 
     def _grant(self) -> None:
-        """Give free lanes to the best that wait. Every open address is screened when this is called."""
-        lanes = self._full_addresses - sum(self._courses[index].ended is None for index in self._granted)
-        if lanes <= 0:
+        """Begin the full samples of the best that wait. Every open address is screened when this is called."""
+        if all(index in self._granted for index, _course in self._open()):
             return
-        waiting = [(course.rank, index) for index, course in self._open() if index not in self._granted]
-        for _rank, index in sorted(waiting):
-            if lanes <= 0:
-                return
-            if self._deserves_full(index):
+        for _rank, index in sorted((course.rank, index) for index, course in self._open()):
+            if index not in self._granted and self._deserves_full(self._courses[index]):
                 self._granted.append(index)
-                lanes -= 1
 
-    def _deserves_full(self, index: int) -> bool:
-        course = self._courses[index]
+    def _deserves_full(self, course: AddressCourse) -> bool:
         if course.is_promising and not self._is_met:
-            return True
+            under_way = [self._courses[index] for index in self._granted]
+            if sum(one.is_promising for one in under_way if one.ended is None) < self._full_addresses:
+                return True
+        # As many as made the champion, so that both are the best of equally many.
         return course.may_be_champion and self._primary_full() < self._full_addresses
 
     def _primary_full(self) -> int:

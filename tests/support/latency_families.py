@@ -69,7 +69,7 @@ def bimodal_quantile(share: float) -> float:
 
 def pareto_quantile(share: float) -> float:
     """Of a Pareto distribution from 0 on, whose variance is infinite."""
-    return _PARETO_US * ((1 - share) ** (-1 / _PARETO_INDEX) - 1)
+    return _PARETO_US * (math.pow(1 - share, -1 / _PARETO_INDEX) - 1)
 
 
 def student_quantile(share: float) -> float:

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How often the adaptive probe decides wrongly, and after how many handshakes, as Markdown tables. By simulation alone.
 
-    .venv/bin/python tests/bench/verdicts.py [--seed 1] [--cases 10000] [--candidates 30]
+    .venv/bin/python tests/bench/verdicts.py [--seed 1] [--cases 10000] [--candidates 20]
 
 The truth is the distribution that generates the latencies (tests/support/latency_families.py). An address passes if
 P(X <= limit) is 0.5 or more and fails if it is 0.4 or less; one case in five lies right at that boundary, two in five
@@ -280,7 +280,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cases", type=int, default=10_000, help="of each class of each family")
-    parser.add_argument("--candidates", type=int, default=30, help="of each kind and family")
+    parser.add_argument("--candidates", type=int, default=20, help="of each kind and family")
     given = parser.parse_args()
     began_s = time.monotonic()
     kept = wrong_decisions(given.seed, given.cases)

@@ -167,6 +167,37 @@ def test_as_many_primary_addresses_meet_the_champion_as_made_it() -> None:
     assert {(one.how, one.by) for one in ended if one.how != "full"} == {("undecided", "champion")}
 
 
+def test_criteria_and_champion_do_not_wait_for_each_other() -> None:
+    first = replace(PRIMARY, champion_us=None)
+    figures = [*(about(300, seed) for seed in range(4)), *(about(110, seed) for seed in range(4))]
+    ended, blocks = run([first] * 4 + [ASKED] * 4, figures, full_addresses=2)
+    assert sum(one.how == "full" for one in ended[:4]) == 2
+    assert sum(one.how == "full" for one in ended[4:]) == 2
+    assert max(len(block) for block in blocks[-100:]) == 4
+
+
+def test_a_closer_look_leaves_the_champion_its_addresses() -> None:
+    # Passed too early, and above the limit later: the champion still wants the figures of the few best.
+    later = (120.0 if number * 44 % 100 < 44 else 130.0 for number in itertools.count())
+    first = replace(PRIMARY, champion_us=None, samples=10_000)
+    ended, _blocks = run([first], [itertools.chain([120.0] * 60, later)], samples=10_000)
+    assert told(ended) == [("full", "count")]
+
+
+def test_many_hits_asked_need_a_share_to_match() -> None:
+    # Every tenth handshake under the limit is plenty for one hit, and hopeless for half of all.
+    figures = [101.0 if number % 10 == 5 else 200.0 for number in range(SAMPLES)]
+    asked = replace(ASKED, median_limit_us=None)
+    ended, _blocks = run([asked, replace(asked, best_min_hits=1_000)], [iter(figures), iter(figures)])
+    assert told(ended) == [("full", "best"), ("above", "best")]
+
+
+@pytest.mark.parametrize("changed", [{"error_rate": 0.0}, {"indifference": 0.5}, {"worthwhile_share": 1.0}])
+def test_a_question_without_a_test_is_refused(changed: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"shares must be|error rate lies"):
+        AddressCourse(replace(ASKED, **changed))  # type: ignore[arg-type]
+
+
 def test_an_address_that_nothing_is_asked_of_is_looked_at_a_little() -> None:
     nothing = Question(samples=SAMPLES)
     ended, _blocks = run([nothing, nothing], [about(110), about(120)])

@@ -32,7 +32,7 @@ DONE, CANNOT, BAD_SETTINGS, BUSY = range(4)
 QUESTION_GAP_S = 0.05
 
 #: Handshakes in one pass; those that waited longest have their turn first.
-MOST_CHECKS = 300
+MOST_CHECKS = 200
 
 _REFUSALS = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
 
@@ -41,7 +41,7 @@ _NUMBERS = {
     "expire_h": (24, 1),
     "attempts": (30, 1),
     "timeout_ms": (1000, 1),
-    "max_rate": (5, 1),
+    "max_rate": (2, 1),
 }
 
 

@@ -306,10 +306,9 @@ class AdaptiveSchedule:
 
     def _grant(self) -> None:
         """Begin the full samples of the best that wait. Every open address is screened when this is called."""
-        if all(index in self._granted for index, _course in self._open()):
-            return
-        for _rank, index in sorted((course.rank, index) for index, course in self._open()):
-            if index not in self._granted and self._deserves_full(self._courses[index]):
+        waiting = [(index, course) for index, course in self._open() if index not in self._granted]
+        for _rank, index in sorted((course.rank, index) for index, course in waiting):
+            if self._deserves_full(self._courses[index]):
                 self._granted.append(index)
 
     def _deserves_full(self, course: AddressCourse) -> bool:

@@ -40,16 +40,13 @@ class Access:
     def reach_champion(self, champion: Mapping[str, t.Any]) -> CandidateHost:
         """Connect to a survivor by an address of its own, with the host key that its round has kept."""
         try:
-            with open(self.known_hosts(champion), encoding="utf-8") as file:
-                kept = file.read()
+            name_host_keys(self.known_hosts(champion), str(champion["instance_id"]))
         except OSError as error:
             why = f"{self.known_hosts(champion)}: {error.strerror}, so the host key cannot be checked"
             raise StepFailed("confirm", "HostKeyUnknown", why) from error
         # An Elastic IP is the candidate's: it left this one at the end of its round.
         key = "private_ip_address" if self._round.options.connect == "private" else "public_ip_address"
-        address = self._own_address(champion, key, "confirm")
-        # Earlier versions kept host keys under the address.
-        host = self._connect(champion, address, known=True, alias=str(champion["instance_id"]) in kept)
+        host = self._connect(champion, self._own_address(champion, key, "confirm"), known=True)
         try:
             host.wait_for_ssh(CHAMPION_SSH_S)
         except BaseException:
@@ -71,12 +68,10 @@ class Access:
         if self._round.options.connect == "eip":
             self._elastic_ip("absent", instance_id)
 
-    def _connect(
-        self, candidate: Mapping[str, t.Any], address: str, *, known: bool, alias: bool = True
-    ) -> CandidateHost:
+    def _connect(self, candidate: Mapping[str, t.Any], address: str, *, known: bool) -> CandidateHost:
         return self._round.connect(
             address=address,
-            host_key_alias=str(candidate["instance_id"]) if alias else address,
+            host_key_alias=str(candidate["instance_id"]),
             known=known,
             known_hosts=self.known_hosts(candidate),
         )
@@ -106,3 +101,20 @@ class Access:
             allow_reassociation=True if state == "present" else None,
             release_on_disassociation=False if state == "absent" else None,
         )
+
+
+def name_host_keys(path: str, name: str) -> None:
+    """Name the host keys in a file that holds those of one instance alone by the instance.
+
+    Earlier versions kept them under the address of that time, and OpenSSH may have hashed the names. Raises OSError.
+    """
+    with open(path, encoding="utf-8", errors="replace") as file:
+        before = file.read()
+    keys = [line.split()[1:3] for line in before.splitlines() if line.strip() and line[0] not in "#@"]
+    after = "".join(f"{name} {' '.join(key)}\n" for key in keys if len(key) == 2)
+    if after == before:
+        return
+    draft = f"{path}.{os.getpid()}.draft"
+    with open(draft, "w", encoding="utf-8") as file:
+        file.write(after)
+    os.replace(draft, path)

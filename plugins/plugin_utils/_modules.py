@@ -138,7 +138,7 @@ class CandidateHost:
                     f"-o UserKnownHostsFile={shlex.quote(known_hosts)}",
                     f"-o HostKeyAlias={shlex.quote(host_key_alias)}",
                     f"-o StrictHostKeyChecking={'yes' if known else 'accept-new'}",
-                    "-o IdentitiesOnly=yes -o LogLevel=ERROR",
+                    "-o HashKnownHosts=no -o IdentitiesOnly=yes -o LogLevel=ERROR",
                     "-o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4",
                 )
             ),

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.filter.champion import champion_verdict
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._access import name_host_keys
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._confirmation import LOCK_NAME
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGone
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
@@ -161,7 +162,7 @@ def test_a_champion_whose_host_key_is_not_known_is_not_talked_to(tmp_path: Path)
     assert "champion_ssh" not in stage.steps
 
 
-def test_a_host_key_is_checked_under_the_name_that_it_was_kept_by(tmp_path: Path) -> None:
+def test_a_champion_is_reached_at_the_address_that_it_has_and_its_host_key_checked(tmp_path: Path) -> None:
     stage = Stage()
     challenge(tmp_path, stage)
     assert {key: stage.options["connect"][key] for key in ("address", "host_key_alias", "known")} == {
@@ -169,13 +170,20 @@ def test_a_host_key_is_checked_under_the_name_that_it_was_kept_by(tmp_path: Path
         "host_key_alias": "i-0",
         "known": True,
     }
-    # As an earlier version left it: the address that the champion had as a candidate, which may be another by now.
-    kept = tmp_path / "known_hosts" / "i-1"
-    kept.write_text("198.18.4.1 ssh-ed25519 AAAA\n", encoding="utf-8")
-    later = Stage()
-    later.instance, later.probe = "i-2", rack_probe(100.0)
-    make_round(tmp_path, later).run()
-    assert later.options["connect"]["host_key_alias"] == "198.18.4.7"
+
+
+HASHED = "|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg="
+
+
+@pytest.mark.parametrize("name", ["198.18.4.1", "198.18.4.1,host", "[198.18.4.1]:22", HASHED, "i-0"])
+def test_host_keys_are_named_by_the_instance_whatever_they_were_kept_under(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "i-0"
+    kept = [f"{name} ssh-ed25519 AAAAC3 root@host", f"{name} ssh-rsa AAAAB3"]
+    path.write_text("\n".join(["# a remark", *kept, "", "cut"]) + "\n", encoding="utf-8")
+    for _time in range(2):
+        name_host_keys(str(path), "i-0")
+        assert path.read_text(encoding="utf-8") == "i-0 ssh-ed25519 AAAAC3\ni-0 ssh-rsa AAAAB3\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["i-0"]
 
 
 @pytest.mark.parametrize("who", ["champion", "newcomer"])

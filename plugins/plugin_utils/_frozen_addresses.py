@@ -49,15 +49,17 @@ class FrozenAddresses:
         *,
         addresses_from: str | None = None,
         guard: Callable[[], None] | None = None,
+        dry: bool = False,
     ) -> None:
         """C(addresses_from) is a discoverer's document, for endpoints without a list. C(guard) is called before each
-        write, and what it raises leaves the file as it is.
+        write, and what it raises leaves the file as it is. A C(dry) list decides the same and writes nothing.
         """
         self.path = os.path.join(reports_dir, f"addresses_{quote(search_id, safe='')}.json")
         self._search_id = search_id
         self._refresh_hours = refresh_hours
         self._addresses_from = addresses_from
         self._guard = guard
+        self._dry = dry
 
     def endpoints(self, endpoints: Sequence[Endpoint], now: datetime) -> list[dict[str, t.Any]]:
         """The endpoints to probe, with addresses; without where the candidate is to ask DNS.
@@ -121,6 +123,8 @@ class FrozenAddresses:
 
     def _changed(self, change: Callable[[FrozenList], FrozenList]) -> FrozenList:
         """Change a fresh reading under the lock; write it if it is another one; return it."""
+        if self._dry:
+            return change(self.read())
         with self._locked():
             before = self.read()
             after = change(before)

@@ -139,6 +139,14 @@ def test_a_discoverers_document_is_taken_once(tmp_path: Path) -> None:
     assert frozen.read().endpoints[0].reason == "document"
 
 
+def test_a_dry_list_decides_the_same_and_writes_nothing(tmp_path: Path) -> None:
+    source = discovered(tmp_path / "found.json", "198.19.3.7")
+    frozen = FrozenAddresses(str(tmp_path / "reports"), "mine", addresses_from=source, dry=True)
+    assert frozen.endpoints(ENDPOINTS, NOW)[0]["addresses"] == ["198.19.3.7"]
+    assert a_round(frozen, found("198.19.3.7", refused=3)) == 60
+    assert not (tmp_path / "reports").exists()
+
+
 def test_endpoints_whose_addresses_were_given_need_no_document(tmp_path: Path) -> None:
     frozen = FrozenAddresses(str(tmp_path), "mine", addresses_from=str(tmp_path / "none"))
     mine = [{**ENDPOINTS[0], "addresses": ["198.19.3.1"]}]

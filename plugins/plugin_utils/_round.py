@@ -85,6 +85,7 @@ class Round:
             options.addresses_refresh_hours,
             addresses_from=options.addresses_from,
             guard=guard.check,
+            dry=check_mode,
         )
 
     # -- the round itself ---------------------------------------------------------------------------

@@ -41,7 +41,7 @@ PAIRS = 8
 #: Highest chance that an equally good newcomer is called better; that of 8 pairs is 9/256 (3.5 %).
 ERROR_RATE = 0.05
 
-#: Handshakes of each address in one short probe: a second at the default rate, so that a burst of noise spoils few of them.
+#: Handshakes of each address in one short probe: a second at the default rate, so that a burst spoils few of them.
 BLOCK_SAMPLES = 200
 
 #: Who is measured first in the pairs, in turn: champion, newcomer, newcomer, champion.

@@ -41,9 +41,9 @@ def play(folder: Path, *options: str, fails: bool = False, **variables: t.Any) -
         "__probe_systemd_mark": str(folder / "no-systemd"),
         **variables,
     }
-    program = [ROOT / ".venv/bin/ansible-playbook", "-i", "localhost,", folder / "play.yml", "-e", json.dumps(given)]
+    program = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", "localhost,", str(folder / "play.yml")]
     done = subprocess.run(
-        [*program, *options],
+        [*program, "-e", json.dumps(given), *options],
         capture_output=True,
         text=True,
         check=False,

@@ -279,7 +279,7 @@ def test_a_clock_that_stepped_back_leaves_no_time_in_the_future(
 ) -> None:
     endpoint, now_s = after_passes(seen)
     now_s -= back_s
-    (after,) = aligned({"mine": endpoint}, {"mine": ("host", 443)}, now_s).values()
+    after = aligned({"mine": endpoint}, {"mine": ("host", 443)}, now_s)["mine"]
     assert set(after.all()) == set(endpoint.all())
     for entry in after.all().values():
         known = (entry.first_seen_s, entry.last_seen_s, entry.last_alive_s or 0, entry.last_checked_s or 0)

@@ -136,7 +136,7 @@ class AddressCourse:
         self._last: _Ask | None = None
         self._closer_test = ShareTest(0.5, 0.5 - CLOSER * question.indifference, question.error_rate)
         self._closer_found: str | None = None
-        self._rank: tuple[bool, float, float] | None = None
+        self._rank: tuple[float, float] | None = None
 
     def note(self, figure_us: float) -> None:
         """Add the figure of one completed handshake."""
@@ -180,11 +180,11 @@ class AddressCourse:
         return self.question.primary and self.found("champion") != "fail"
 
     @property
-    def rank(self) -> tuple[bool, float, float]:
-        """Sorts the most promising first: the median passed, then the lower running median, then the lower best."""
+    def rank(self) -> tuple[float, float]:
+        """Sorts the most promising first: by the median so far, then by the best."""
         if self._rank is None:
             ordered = sorted(self.figures) or [float("inf")]
-            self._rank = self.found("median") != "pass", median(ordered), ordered[0]
+            self._rank = median(ordered), ordered[0]
         return self._rank
 
     def fails_closer_look(self) -> bool:

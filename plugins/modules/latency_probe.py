@@ -21,9 +21,9 @@ description:
     above or below O(median_limit_us), and until it is clear that it can beat neither O(best_limit_us) nor the champion.
     The few best addresses get the full number of O(samples). RV(endpoints[].addresses[].ended) says how each ended.
   - Handshakes are bounded in rate, in all and per address, with gaps that are drawn at random. A connection is
-    closed with a reset at once, and no byte of data is ever sent.
-  - An address that fails its first three handshakes, or twenty in a row later, is dropped. That it could not be
-    measured is a result and not a failure of the module.
+    closed with a reset at once, and but for O(verify_tls) no byte of data is ever sent.
+  - An address that fails its first three handshakes, or twenty in a row later, is dropped. Meanwhile it is tried less
+    and less often. That it could not be measured is a result and not a failure of the module.
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return what it would do. It then resolves hosts, but makes no handshake.

@@ -207,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"handshake-probe: this host can't probe: {error}", file=sys.stderr)
         return CANNOT_PROBE
-    print(json.dumps(result) if as_json else "\n".join(human(result)))
+    print(json.dumps(result, allow_nan=False) if as_json else "\n".join(human(result)))
     return MEASURED if all(endpoint["best"] for endpoint in result["endpoints"]) else NOT_MEASURED
 
 

@@ -27,6 +27,9 @@ PRIOR_FREEDOM = 40
 # tests/bench/verdicts.py shows what is left of it.
 MARGIN = 4
 
+# Error of the look at an address that showed a hit; its answer only says who gets more handshakes.
+FEW_HITS_ERROR = 0.01
+
 
 class Sprt:
     """Wald's sequential probability ratio test of a share: at least pass_share, or at most fail_share?
@@ -150,21 +153,21 @@ class ShareTest:
 class ShareLook:
     """Whether a share of hits of at least ``share`` is likely enough for the full samples to be worth while.
 
-    Without a hit the test is share against a tenth of it. An address that did show a hit is looked at for longer, at
-    a quarter of the share against a tenth of that: one hit among few handshakes proves neither. After most_samples
-    without an answer the address is given up. So an address passes with about four to six hits, and a share of hits of
-    1 in 10,000 practically never does.
+    Without a hit the test is share against a tenth of it. An address that did show a hit is looked at for longer, at an
+    eighth of the share against a tenth of that: one hit among few handshakes proves neither. It passes with three or
+    four hits; after most_samples without an answer it is given up. A share of hits of 1 in 10,000 practically never
+    passes. What passes only gets its full samples, so that the error on that side costs handshakes and no verdict.
 
-    An address that fails may still have a share of hits of some thousandths, and a best handshake under the limit
-    among 10,000: by the rule of one lucky handshake it would have passed. tests/bench/verdicts.py shows how often an
-    address passes by its share of hits.
+    An address that fails may still have some hits in a thousand, and a best handshake under the limit among 10,000: by
+    the rule of one lucky handshake it would have passed. tests/bench/verdicts.py shows how often an address passes by
+    its share of hits.
     """
 
     def __init__(self, share: float, error_rate: float) -> None:
         """Raises ValueError unless 0 < share < 1 and 0 < error_rate < 0.5."""
         self._without_hits = Sprt(share, share / 10, error_rate)
-        self._with_hits = Sprt(share / 4, share / 40, error_rate)
-        self.most_samples = 3 * self._without_hits.fewest_to_fail
+        self._with_hits = Sprt(share / 8, share / 80, max(error_rate, FEW_HITS_ERROR))
+        self.most_samples = 4 * self._without_hits.fewest_to_fail
 
     def after(self, tally: Tally) -> str | None:
         """``pass`` when the full samples are worth while, ``fail`` when the address is given up, None before."""

@@ -242,9 +242,9 @@ def good(family: Family, chance: Random) -> Iterator[Source]:
 
 Kind = Callable[[Family, Random], Iterator[Source]]
 
-# Name, addresses, champion, the limit of the median, and the part of the candidates that is tried.
+# Name, addresses, champion, the limit of the median, and how many candidates are tried for one that is asked for.
 KINDS: tuple[tuple[str, Kind, float | None, int | None, float], ...] = (
-    ("hopeless", hopeless, CHAMPION_US, HOPELESS_AT_MOST, 1.0),
+    ("hopeless", hopeless, CHAMPION_US, HOPELESS_AT_MOST, 5.0),
     ("hopeless, the first", hopeless, None, HOPELESS_AT_MOST, 0.1),
     ("borderline", borderline, CHAMPION_US, BORDERLINE_AT_MOST, 1.0),
     ("between", between, CHAMPION_US, None, 0.2),

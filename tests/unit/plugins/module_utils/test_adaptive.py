@@ -186,8 +186,8 @@ def test_a_closer_look_leaves_the_champion_its_addresses() -> None:
 
 
 def test_many_hits_asked_need_a_share_to_match() -> None:
-    # Every tenth handshake under the limit is plenty for one hit, and hopeless for half of all.
-    figures = [101.0 if number % 10 == 5 else 200.0 for number in range(SAMPLES)]
+    # Every fiftieth handshake under the limit is plenty for one hit, and hopeless for half of all.
+    figures = [101.0 if number % 50 == 25 else 200.0 for number in range(SAMPLES)]
     asked = replace(ASKED, median_limit_us=None)
     ended, _blocks = run([asked, replace(asked, best_min_hits=1_000)], [iter(figures), iter(figures)])
     assert told(ended) == [("full", "best"), ("above", "best")]

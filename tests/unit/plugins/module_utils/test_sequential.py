@@ -203,10 +203,10 @@ def look_answer(look: ShareLook, hits: int, misses: int) -> str | None:
 @pytest.mark.parametrize(
     ("share", "least", "most"),
     [
-        (1e-4, 0.0, 1e-6),
-        (1e-3, 0.0, 1e-4),
-        (0.01, 0.05, 0.5),
-        (0.02, 0.4, 0.9),
+        (1e-4, 0.0, 1e-5),
+        (1e-3, 0.0, 0.005),
+        (0.01, 0.3, 0.6),
+        (0.02, 0.8, 0.95),
         (0.08, 0.999, 1.0),
         (0.3, 0.9999, 1.0),
     ],
@@ -230,7 +230,7 @@ def test_a_look_ends_in_time_and_a_miss_never_helps(share: float, error_rate: fl
 
 def test_a_single_hit_is_neither_enough_nor_nothing() -> None:
     look = ShareLook(0.08, 0.001)
-    fewest = ShareLook(0.08, 0.001).most_samples // 3
+    fewest = look.most_samples // 4
     assert look_answer(look, 0, fewest) == "fail"
     assert look_answer(look, 1, fewest - 1) is None
     assert look_answer(look, 1, 0) is None

@@ -306,10 +306,7 @@ def _promoted(champion: Document, before: Document | None) -> list[tuple[str, st
         ("Placement Group", str(champion["placement_group"])),
         ("Status", _PROTECTED),
     ]
-    if champion.get("samples"):
-        # After the rows of the first search, so that whoever reads those finds them where they were.
-        what = f"{champion.get('metric')} time, {STATISTIC_WORDS[statistic_of(champion)]}"
-        rows.append(("Samples", f"{champion['samples']} ({what})"))
+    rows += _samples_row(champion)
     if before and before["instance_id"] != champion["instance_id"]:
         rows.insert(1, ("Old Champion", f"{before['instance_id']} ({microseconds(before['best_us'])})"))
     return rows
@@ -319,7 +316,16 @@ def _standing(label: str, entry: Document, status: str) -> list[tuple[str, str]]
     rows = [(label, f"{entry['instance_id']} ({entry.get('instance_type')})")]
     if entry.get("best_us") is not None:
         rows.append(("Best Latency", microseconds(entry["best_us"])))
-    return [*rows, ("Placement Group", str(entry.get("placement_group"))), ("Status", status)]
+    return [*rows, ("Placement Group", str(entry.get("placement_group"))), ("Status", status), *_samples_row(entry)]
+
+
+def _samples_row(entry: Document) -> list[tuple[str, str]]:
+    # After the rows of the first search, so that whoever reads those finds them where they were.
+    if entry.get("best_us") is None or not entry.get("samples"):
+        return []
+    statistic = statistic_of(entry)
+    word = STATISTIC_WORDS.get(statistic, statistic)
+    return [("Samples", f"{entry['samples']} ({entry.get('metric')} time, {word})")]
 
 
 def _block(stamp: str, word: str, rows: list[tuple[str, str]]) -> list[str]:

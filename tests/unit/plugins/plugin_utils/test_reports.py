@@ -232,6 +232,7 @@ def test_lost_survivors_are_logged_with_the_time_they_were_missed(tmp_path: Path
     reports.write_lost(state, ["i-1", "i-3"])
     assert events(reports) == ["CHAMPION_LOST", "QUALIFIED_LOST"]
     assert text_of(reports, f"champion_log_{DAY}.txt").startswith("2025-07-22T21:00:00+00:00 - CHAMPION_LOST\n")
+    assert text_of(reports, f"champion_log_{DAY}.txt").count("  Samples: 500 (wall time, best)\n") == 2
     reports.write_lost(state, [])
     assert len(events(reports)) == 2
 

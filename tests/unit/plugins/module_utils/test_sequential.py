@@ -42,12 +42,12 @@ def tally_of(hits: list[bool]) -> Tally:
 @given(sprts, counts, counts)
 def test_hits_and_misses_trade_places(test: Sprt, hits: int, misses: int) -> None:
     mirrored = Sprt(1 - test.fail_share, 1 - test.pass_share, test.error_rate)
-    assert mirrored.log_likelihood_ratio(misses, hits) == pytest.approx(
-        -test.log_likelihood_ratio(hits, misses), rel=1e-6, abs=1e-6
-    )
+    traded = (misses, hits)
+    ratio = test.log_likelihood_ratio(hits, misses)
+    assert mirrored.log_likelihood_ratio(*traded) == pytest.approx(-ratio, rel=1e-6, abs=1e-6)
     # A ratio that lies on the boundary may be rounded to either side of it.
-    if abs(abs(test.log_likelihood_ratio(hits, misses)) - test.boundary) > 1e-6:
-        assert mirrored.after(misses, hits) == OPPOSITE[test.after(hits, misses)]
+    if abs(abs(ratio) - test.boundary) > 1e-6:
+        assert mirrored.after(*traded) == OPPOSITE[test.after(hits, misses)]
 
 
 @given(sprts, counts, counts)

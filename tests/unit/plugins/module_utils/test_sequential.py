@@ -40,14 +40,13 @@ def tally_of(hits: list[bool]) -> Tally:
 
 
 @given(sprts, counts, counts)
-def test_hits_and_misses_trade_places(test: Sprt, hits: int, misses: int) -> None:
+def test_hits_and_misses_trade_places(test: Sprt, one: int, other: int) -> None:
     mirrored = Sprt(1 - test.fail_share, 1 - test.pass_share, test.error_rate)
-    traded = (misses, hits)
-    ratio = test.log_likelihood_ratio(hits, misses)
-    assert mirrored.log_likelihood_ratio(*traded) == pytest.approx(-ratio, rel=1e-6, abs=1e-6)
+    ratio = test.log_likelihood_ratio(one, other)
+    assert mirrored.log_likelihood_ratio(other, one) == pytest.approx(-ratio, rel=1e-6, abs=1e-6)
     # A ratio that lies on the boundary may be rounded to either side of it.
     if abs(abs(ratio) - test.boundary) > 1e-6:
-        assert mirrored.after(*traded) == OPPOSITE[test.after(hits, misses)]
+        assert mirrored.after(other, one) == OPPOSITE[test.after(one, other)]
 
 
 @given(sprts, counts, counts)

@@ -64,6 +64,11 @@ FIFO_PRIORITY = 1
 TLS_GAP_S = 0.35
 TLS_TIMEOUT_S = 3.0
 
+_NO_TLS: dict[str, Any] = {
+    "ok": False,
+    **dict.fromkeys(("protocol", "cipher", "error", "verify_code", "verify_message", "duration_ms")),
+}
+
 
 class ProgressFile:
     """A JSON file that always holds a whole document: written beside it, then renamed over it."""
@@ -293,8 +298,9 @@ def _verify(plan: Plan, groups: Sequence[Sequence[AddressRecord]], report: Progr
             time.sleep(TLS_GAP_S)
         try:
             record.tls = check_tls(record.address, endpoint.port, endpoint.host, TLS_TIMEOUT_S)
-        except ValueError as error:
-            raise BadOption(f"host of endpoint {endpoint.name}", endpoint.host, f"is no TLS name: {error}") from error
+        except ValueError:
+            # Known only now, and no reason to lose what was measured.
+            record.tls = {**_NO_TLS, "error": "NOT_A_NAME"}
         report.tick(time.perf_counter_ns())
 
 

@@ -566,7 +566,7 @@ endpoints:
               description: >-
                 Name of what went wrong, V(null) when nothing did. An errno such as V(ETIMEDOUT), V(EOF), OpenSSL's
                 reason such as V(CERTIFICATE_VERIFY_FAILED), or V(NO_TRUST_STORE) for a host without certificates to
-                verify by.
+                verify by, or V(NOT_A_NAME) for a host's name that TLS can't ask for.
               returned: success
               type: str
               sample: CERTIFICATE_VERIFY_FAILED
@@ -581,7 +581,7 @@ endpoints:
               type: str
               sample: certificate has expired
             duration_ms:
-              description: Milliseconds that it took.
+              description: Milliseconds that it took, V(null) when the address was not asked.
               returned: success
               type: float
               sample: 3.4

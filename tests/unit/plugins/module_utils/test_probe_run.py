@@ -272,6 +272,15 @@ def test_a_service_without_tls_is_told(port: int) -> None:
     assert two["addresses"][0]["tls"] is None
 
 
+def test_a_host_that_can_be_no_tls_name_is_told_and_its_figures_are_kept(port: int) -> None:
+    good, bad = (
+        run_probe(plan(Endpoint("one", host, port, ("127.0.0.1",)), verify_tls=True))["endpoints"][0]["addresses"][0]
+        for host in ("one.example.com", "." * 3)
+    )
+    assert (bad["tls"]["ok"], bad["tls"]["error"], bad["samples"]) == (False, "NOT_A_NAME", 40)
+    assert set(bad["tls"]) == set(good["tls"])
+
+
 def test_without_being_asked_no_tls_is_tried(port: int) -> None:
     result = run_probe(plan(Endpoint("one", "x", port, ("127.0.0.1",))))
     assert result["endpoints"][0]["addresses"][0]["tls"] is None

@@ -243,6 +243,22 @@ def addresses_for(book: Book, host: str, port: int) -> list[str]:
     return in_order(address for endpoint in found for address in usable(endpoint))
 
 
+def endpoints_with(book: Book, asked: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Endpoints to probe, C({name, host, port, addresses}): those asked for, or all of the book where none is.
+
+    One that names no addresses gets those that the book knows; an unknown one stays without, and its host is asked for.
+    """
+    if not asked:
+        return [
+            {"name": name, "host": endpoint.host, "port": endpoint.port, "addresses": usable(endpoint)}
+            for name, endpoint in book.items()
+        ]
+    return [
+        {**each, "addresses": list(each["addresses"]) or addresses_for(book, each["host"], each["port"])}
+        for each in asked
+    ]
+
+
 # -- manners of a search --------------------------------------------------------------------------------
 
 #: A search that meets nothing but refusals waits this long before its next round, twice as long each time.

@@ -21,6 +21,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._address_book impor
     addresses_for,
     aligned,
     checked,
+    endpoints_with,
     expired,
     in_order,
     is_one_host,
@@ -302,6 +303,16 @@ def test_a_probe_is_given_what_answers_in_numeric_order() -> None:
     assert addresses_for(book, "HOST", 443) == ["10.0.0.9", "10.0.0.10"]
     assert addresses_for(book, "host", 80) == []
     assert in_order(["10.0.0.10", "10.0.0.9", "10.0.0.10"]) == ["10.0.0.9", "10.0.0.10"]
+
+
+def test_endpoints_without_addresses_are_filled_from_the_book() -> None:
+    book = {"mine": book_of("10.0.0.10", "10.0.0.9")}
+    known = {"name": "mine", "host": "host", "port": 443, "addresses": ["10.0.0.9", "10.0.0.10"]}
+    assert endpoints_with(book, []) == [known]
+    asked = [{**known, "name": name, "addresses": []} for name in ("any", "name")]
+    assert endpoints_with(book, asked) == [{**each, "addresses": known["addresses"]} for each in asked]
+    for stays in ({**known, "addresses": ["10.0.0.1"]}, {**known, "host": "other", "addresses": []}):
+        assert endpoints_with(book, [stays]) == [stays]
 
 
 def test_an_address_is_not_given_after_three_failures_in_a_row() -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.syn_behaviour import Behaviour
-from support.syn_owner import ACK, FIN, RST, SYN, AddressState, answer_to, checksum
+from support.syn_owner import ACK, FIN, RST, SYN, AddressState, answer_to, checksum, stray_reset
 
 CLIENT, TARGET = socket.inet_aton("198.19.248.1"), socket.inet_aton("198.19.248.11")
 NUMBERS = st.integers(min_value=0, max_value=2**32 - 1)
@@ -40,6 +40,13 @@ def test_answers_are_whole_and_go_back(port: int, sequence: int, acknowledged: i
     assert checksum(answer[:20]) == 0
     pseudo = TARGET + CLIENT + struct.pack("!HH", socket.IPPROTO_TCP, len(answer) - 20)
     assert checksum(pseudo + answer[20:]) == 0
+
+
+def test_the_stray_reset_is_whole_and_goes_to_the_client() -> None:
+    stray = stray_reset(TARGET, CLIENT)
+    assert (stray[12:16], stray[16:20], stray[33]) == (TARGET, CLIENT, RST | ACK)
+    assert checksum(stray[:20]) == 0
+    assert checksum(TARGET + CLIENT + struct.pack("!HH", socket.IPPROTO_TCP, 20) + stray[20:]) == 0
 
 
 def answered(behaviour: Behaviour, count: int, seed: int = 1) -> list[bool]:

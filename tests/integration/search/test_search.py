@@ -222,6 +222,8 @@ def test_a_dead_controller_calls_no_more_and_the_next_run_sweeps(running_lab: La
 
 
 def _survivors(mine: Lab) -> list[dict[str, str]]:
+    if not (mine.reports / "champion_state.json").exists():
+        return []
     state = mine.state()
     return [entry for entry in [state["champion"], state["anchor"], *state["qualified"]] if entry]
 

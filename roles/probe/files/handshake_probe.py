@@ -15,6 +15,8 @@ import sys
 import typing as t
 from collections.abc import Mapping, Sequence
 
+from ansible_collections.lowlatency.ec2.plugins.module_utils._address_book import endpoints_with
+from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import book_from_text
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import (
     CHOICES,
     DEFAULTS,
@@ -98,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
         "--endpoint",
         dest="endpoints",
         action="append",
-        required=True,
+        default=[],
         type=endpoint_from,
         metavar="NAME=HOST[:PORT][@ADDRESS,...]",
         help="what to measure; may be given several times; without addresses, all that the host resolves to",
@@ -115,6 +117,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--primary-endpoint", metavar="NAME", help="endpoint whose addresses compete for champion")
     made.add_argument(
         "--cpu", default=DEFAULTS["cpu"], metavar="N|auto|any", help="CPU to stay on while measuring (auto: not CPU 0)"
+    )
+    made.add_argument(
+        "--addresses-from",
+        metavar="PATH",
+        help="document of the address discoverer: for endpoints without addresses; without --endpoint, all it knows",
     )
     made.add_argument("--progress-path", metavar="PATH", help="file that says how far the probe is")
     made.add_argument("--json", action="store_true", help="print the whole result as JSON")
@@ -195,11 +202,28 @@ def _endpoint_notes(endpoint: Mapping[str, t.Any]) -> list[str]:
     return told
 
 
+def with_known_addresses(endpoints: list[dict[str, t.Any]], path: str | None) -> list[dict[str, t.Any]]:
+    """The endpoints with the addresses that a discoverer's document knows. Raises BadOption when it can't be read."""
+    if path is None:
+        return endpoints
+    try:
+        with open(path, "rb") as file:
+            return endpoints_with(book_from_text(file.read()), endpoints)
+    except OSError as error:
+        raise BadOption("--addresses-from", path, f"can't be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadOption("--addresses-from", path, f"is no document of the discoverer: {error}") from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and give the exit code."""
-    given = vars(parser().parse_args(arguments))
-    as_json = given.pop("json")
+    reader = parser()
+    given = vars(reader.parse_args(arguments))
+    as_json, known = given.pop("json"), given.pop("addresses_from")
+    if not given["endpoints"] and known is None:
+        reader.error("one of --endpoint and --addresses-from is required")
     try:
+        given["endpoints"] = with_known_addresses(given["endpoints"], known)
         result = run_probe(plan_from(given, sorted(os.sched_getaffinity(0)), may_use))
     except BadOption as error:
         print(f"handshake-probe: {error}", file=sys.stderr)

@@ -18,6 +18,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.lowlatency.ec2.plugins.module_utils._address_book import (
+    ALIVE,
+    REFUSED,
+    EndpointBook,
+    checked,
+    named,
+)
+from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import document_from
 
 ROOT = Path(__file__).resolve().parents[4]
 PLAY = """
@@ -189,6 +197,32 @@ def test_a_wrong_argument_is_named(command: Path, arguments: list[str], told: st
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def discovered(folder: Path, port: int) -> str:
+    """A discoverer's document that knows two addresses, of which one answers."""
+    known = named(EndpointBook("nowhere.invalid", port), ["127.0.0.1", "127.0.0.2"], 1_700_000_000)
+    book = {"found": checked(known, {"127.0.0.1": ALIVE, "127.0.0.2": REFUSED}, 1_700_000_000)}
+    path = folder / "addresses.json"
+    path.write_text(json.dumps(document_from(book, 1_700_000_000)), encoding="utf-8")
+    return str(path)
+
+
+def test_it_measures_what_a_discoverer_knows(command: Path, port: int, tmp_path: Path) -> None:
+    document = discovered(tmp_path, port)
+    for asked in ([], ["--endpoint", f"found=nowhere.invalid:{port}"]):
+        done = run(command, *asked, "--addresses-from", document, "--samples", "20", "--json")
+        (endpoint,) = json.loads(done.stdout)["endpoints"]
+        assert endpoint["name"] == "found"
+        assert [address["address"] for address in endpoint["addresses"]] == ["127.0.0.1"]
+
+
+def test_a_document_that_is_none_is_named(command: Path, tmp_path: Path) -> None:
+    (tmp_path / "none.json").write_text("{}", encoding="utf-8")
+    for path in (tmp_path / "none.json", tmp_path / "missing.json"):
+        done = run(command, "--addresses-from", str(path))
+        assert done.returncode == 2
+        assert f"--addresses-from: '{path}'" in done.stderr
 
 
 def test_a_second_run_of_the_role_changes_nothing(command: Path) -> None:

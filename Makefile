@@ -12,7 +12,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 play = .venv/bin/ansible-playbook -i $(LAB)
 
-.PHONY: help setup search tune lab-up lab-down lab-status cleanup test test-unit test-integration test-vm test-vm-full lint types sanity bench clean
+.PHONY: help setup search tune lab-up lab-down lab-status cleanup test test-unit test-integration test-vm test-vm-full lint types sanity bench bench-full clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -75,12 +75,14 @@ types: setup ## Type hints
 sanity: setup ## ansible-test's sanity tests
 	tools/sanity.sh
 
-bench: setup ## Measure the lab, the probe and the search; ratios and medians
-	.venv/bin/python tests/bench/delay_line.py
-	.venv/bin/python tests/bench/probe.py
-	.venv/bin/python tests/bench/rounds.py
+bench: setup ## Measure the lab, the probe and the search against their limits; tables with ratios and medians
 	@tools/setup.sh vm
-	.venv/bin/python tests/bench/tuning.py
+	@tools/bench.sh delay_line probe time_wait verdicts rounds search_modes tuning
+
+bench-full: setup ## The same, and the longer forms: more samples, more seeds, more cases
+	@tools/setup.sh vm
+	@tools/bench.sh delay_line probe time_wait verdicts rounds search_modes tuning \
+		'search_modes --seeds 1 2 3 4 5 --samples 10000' truth gate
 
 clean: lab-down ## Take the lab down and remove what make setup made
 	rm -rf .venv

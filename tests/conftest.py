@@ -5,8 +5,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
 from hypothesis import settings
+from support.syn_rig import Behaviour, OpenRig, SynRig, why_not
 
 # A busy machine is no failure of the code: what an example costs in time is never asserted.
 settings.register_profile("lowlatency", deadline=None)
 settings.load_profile("lowlatency")
+
+
+@pytest.fixture
+def syn_rig() -> Iterator[OpenRig]:
+    """Opens rigs that know the truth: ``rig = syn_rig({"198.19.248.11": Behaviour(delay_us=100)})``.
+
+    They are closed with the test at the latest; a test that wants their report closes them itself.
+    """
+    missing = why_not()
+    if missing:
+        pytest.skip(missing)
+    with ExitStack() as rigs:
+
+        def open_rig(behaviours: Mapping[str, Behaviour], **options: Any) -> SynRig:
+            return rigs.enter_context(SynRig(behaviours, **options))
+
+        yield open_rig

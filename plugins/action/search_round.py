@@ -68,13 +68,12 @@ class ActionModule(ActionBase):
                 slot=slot,
                 owner=current_owner(guard.controller_pid, slot),
                 modules=ControllerModules(self, variables, options.aws, guard),
-                connect=lambda address, known_hosts: CandidateHost(
+                connect=lambda **where: CandidateHost(
                     self,
                     variables,
-                    address=address,
+                    **where,
                     user=options.user,
                     key_path=options.key_path,
-                    known_hosts=known_hosts,
                     python=options.python_interpreter,
                     guard=guard,
                 ),

@@ -14,7 +14,8 @@ version_added: 0.1.0
 author: lowlatency.ec2 contributors (@lowlatency)
 description:
   - Prints one block for each round of P(lowlatency.ec2.search_round#module), with the best median and the best
-    handshake of each endpoint, the verdict and the champion, where the default callback would report a retry.
+    handshake of each endpoint and how many handshakes stand behind it, the verdict and the champion, where the default
+    callback would report a retry.
   - With C(-v) the block holds the wire times beside the wall times, with C(-vvv) the whole result follows it.
   - Everything else is shown as P(ansible.builtin.default#callback) shows it, and its options hold here too.
   - Where standard output cannot encode the sign for micro, C(us) is written for it.

@@ -33,6 +33,7 @@ def champion_verdict(round_result: t.Any, criteria: t.Any = None) -> dict[str, t
             limits=given["limits"],
             failure=given.get("failure"),
             instance_id=(given.get("candidate") or {}).get("instance_id"),
+            confirm=given.get("confirm"),
         )
     except ValueError as error:
         raise AnsibleFilterError(f"champion_verdict: {error}") from error
@@ -58,6 +59,8 @@ def _without_verdict(given: Mapping[str, t.Any]) -> dict[str, t.Any]:
         "is_anchor": False,
         "replaces": None,
         "reason": reason,
+        "samples": None,
+        "fluke_chance": None,
         "search_over": True,
         "stop_reason": stop_reason,
     }
@@ -68,7 +71,7 @@ def champion_best_addresses(found: t.Any) -> list[dict[str, t.Any]]:
     given = _mapping("champion_best_addresses", "a round, a champion or a champion's state", found)
     if given.get("probe"):
         limits = given.get("limits") or {}
-        return best_addresses(given["probe"], limits.get("metric", "wall"), limits.get("samples", 1))
+        return best_addresses(given["probe"], limits.get("metric", "wall"), limits.get("samples"))
     champion = _champion_in(given)
     return [dict(row) for row in (champion or {}).get("best_addresses") or []]
 

@@ -20,8 +20,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import number
-from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import check_same_measure
+from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import STATISTICS, number
+from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import (
+    champion_figure_us,
+    check_same_measure,
+    statistic_of,
+)
 
 SCHEMA_VERSION = 1
 
@@ -150,8 +154,20 @@ def _check_document(document: t.Any) -> None:
     missing = [key for key in CHAMPION_KEYS if champion is not None and champion.get(key) is None]
     if missing:
         raise ValueError(f"its champion has no {', '.join(missing)}")
-    if champion is not None and number(champion["best_us"]) is None:
+    if champion is not None:
+        _check_figures(champion)
+
+
+def _check_figures(champion: Entry) -> None:
+    if number(champion["best_us"]) is None:
         raise ValueError(f"its champion's best_us is {champion['best_us']!r}, not a number of microseconds")
+    # Documents from before there was a choice have no statistic: theirs is the best.
+    statistic = statistic_of(champion)
+    if statistic not in STATISTICS:
+        raise ValueError(f"its champion's statistic is {statistic!r}, none of {', '.join(STATISTICS)}")
+    if champion_figure_us(champion) is None:
+        key = f"{statistic}_us"
+        raise ValueError(f"its champion's {key} is {champion.get(key)!r}, not a number of microseconds")
 
 
 def _refuse_constant(name: str) -> t.NoReturn:

@@ -18,6 +18,12 @@ from dataclasses import dataclass, fields
 #: Figures of a handshake that a search can rank by.
 METRICS: tuple[str, ...] = ("wall", "wire")
 
+#: Figures of an address that a search can rank by: its lowest handshake, or the quantile of 0.1 %.
+STATISTICS: tuple[str, ...] = ("best", "p0_1")
+
+#: How a probe waits for the end of a handshake; the wall times of the two are not comparable.
+CONNECTS: tuple[str, ...] = ("blocking", "spin")
+
 
 class CriteriaError(ValueError):
     """A criterion cannot be used; the message is one line that names C(search_criteria.<key>) and the value."""
@@ -93,10 +99,14 @@ class Limits:
     Counters are those before this round: C(failures_in_row) and C(qualified_count) leave this round out.
     C(elapsed_s) and C(spent_usd) are the search's until now, this round included.
     C(round_number) counts from 1. C(anchor) is the anchor that this search holds already, or None.
+    C(confirm) says whether a sitting champion is replaced only after a paired comparison with it.
     """
 
     primary_endpoint: str
     metric: str = "wall"
+    statistic: str = "best"
+    connect: str = "blocking"
+    confirm: bool = False
     samples: int = 1
     round_number: int = 1
     max_rounds: int = 200
@@ -138,8 +148,11 @@ _LEAST: dict[str, int] = {
 
 
 def _check_limits(limits: Limits) -> None:
-    if limits.metric not in METRICS:
-        raise LimitsError(f"limits.metric: {limits.metric!r} is none of {', '.join(METRICS)}")
+    for key, known in (("metric", METRICS), ("statistic", STATISTICS), ("connect", CONNECTS)):
+        if getattr(limits, key) not in known:
+            raise LimitsError(f"limits.{key}: {getattr(limits, key)!r} is none of {', '.join(known)}")
+    if not isinstance(limits.confirm, bool):
+        raise LimitsError(f"limits.confirm: {limits.confirm!r} is neither true nor false")
     for key, least in _LEAST.items():
         value = getattr(limits, key)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:

@@ -19,9 +19,18 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._figures import (
     Probe,
     anchor_hits,
     best_addresses,
-    best_of,
     counts_of,
     endpoint_named,
+    measured_addresses,
+    nearest,
+)
+from ansible_collections.lowlatency.ec2.plugins.module_utils._flukes import fluke_chance
+from ansible_collections.lowlatency.ec2.plugins.module_utils._paired import compare, differences_us
+from ansible_collections.lowlatency.ec2.plugins.module_utils._reasons import (
+    anchor_reason,
+    champion_reason,
+    confirm_reason,
+    unmeasured_reason,
 )
 
 #: Kinds of a verdict, strongest first.
@@ -50,6 +59,8 @@ class _Finding:
     is_anchor: bool = False
     replaces: str | None = None
     meets_criteria: bool = False
+    samples: int | None = None
+    fluke_chance: float | None = None
 
 
 def verdict(
@@ -61,6 +72,7 @@ def verdict(
     limits: Mapping[str, t.Any],
     failure: Mapping[str, t.Any] | None = None,
     instance_id: str | None = None,
+    confirm: Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """Judge one round.
 
@@ -68,11 +80,14 @@ def verdict(
     C(search_criteria) dictionary, C(champion_before) the champion that sits, C(limits) the plain values of
     L(Limits), C(failure) a C({code, step, message}) or None. C(instance_id) is the candidate's: one that already
     sits as champion, because an earlier run broke off after the swap, stays champion and replaces nothing.
+    C(confirm) is the paired comparison with that champion (see L(confirmed)), which a promotion needs when
+    C(limits.confirm) is true and a champion sits.
 
-    Returns C({kind, is_champion, is_anchor, replaces, reason, search_over, stop_reason}). C(kind) is the strongest
-    of KINDS that holds; a round that tried nothing (outcome C(none)) keeps nothing and is C(rejected).
-    C(replaces) is the instance id of the champion that a new one beats. C(stop_reason) is one of STOP_REASONS
-    when the search is over and None while it is not.
+    Returns C({kind, is_champion, is_anchor, replaces, reason, samples, fluke_chance, search_over, stop_reason}).
+    C(kind) is the strongest of KINDS that holds; a round that tried nothing (outcome C(none)) keeps nothing and is
+    C(rejected). C(replaces) is the instance id of the champion that a new one beats. C(samples) is the number of
+    handshakes behind the figure that decided, None without one, and C(fluke_chance) what L(chance_of_fluke) says of
+    a pass. C(stop_reason) is one of STOP_REASONS when the search is over and None while it is not.
 
     Raises CriteriaError and LimitsError for values that cannot be used, ChampionMismatch for a measured round
     whose champion was measured in another way, ValueError for an unknown outcome.
@@ -82,9 +97,10 @@ def verdict(
     wanted = criteria if isinstance(criteria, Criteria) else Criteria.from_dict(criteria)
     held = Limits.from_dict(limits)
     if outcome == "measured":
-        found = _judge_measured(probe, wanted, champion_before, held, instance_id)
+        found = _judge_measured(probe, wanted, champion_before, held, instance_id=instance_id, confirm=confirm)
     else:
-        found = _judge_unmeasured(outcome, failure)
+        kind = "rejected" if outcome == "none" else outcome
+        found = _Finding(kind, unmeasured_reason(outcome, failure))
     stop_reason = _stop_reason(outcome, found, held)
     return {
         "kind": found.kind,
@@ -92,9 +108,52 @@ def verdict(
         "is_anchor": found.is_anchor,
         "replaces": found.replaces,
         "reason": found.reason,
+        "samples": found.samples,
+        "fluke_chance": found.fluke_chance,
         "search_over": stop_reason is not None,
         "stop_reason": stop_reason,
     }
+
+
+def needs_confirmation(
+    *,
+    outcome: str,
+    probe: Probe,
+    champion_before: Champion | None,
+    limits: Mapping[str, t.Any],
+    instance_id: str | None = None,
+    confirm: Mapping[str, t.Any] | None = None,
+) -> bool:
+    """Whether the candidate would replace the sitting champion, and has yet to be compared with it in pairs.
+
+    Raises as L(verdict) does.
+    """
+    held = Limits.from_dict(limits)
+    if outcome != "measured" or not held.confirm or champion_before is None:
+        return False
+    _check_comparable(champion_before, held)
+    if champion_before.get("instance_id") == instance_id:
+        return False
+    if confirm is not None and confirm.get("champion") == champion_before["instance_id"]:
+        return False
+    return _beats(_nearest(probe, held), champion_before)
+
+
+def confirmed(confirm: Mapping[str, t.Any] | None, champion: Champion, limits: Limits, newcomer: str | None) -> bool:
+    """Whether a paired comparison says that the newcomer is better than this champion, in this search's measure.
+
+    C(confirm) is C({champion, newcomer, outcome, endpoint, metric, statistic, pairs}), the first two instance ids and
+    C(pairs) a list of C({champion_us, newcomer_us}). Anything else than a whole comparison of these two confirms
+    nothing: a champion that could not be reached stays.
+    """
+    if confirm is None or confirm.get("outcome") != "measured" or confirm.get("champion") != champion["instance_id"]:
+        return False
+    if newcomer is not None and confirm.get("newcomer") != newcomer:
+        return False
+    wanted = {"endpoint": limits.primary_endpoint, "metric": limits.metric, "statistic": limits.statistic}
+    if any(confirm.get(key) != value for key, value in wanted.items()):
+        return False
+    return compare(differences_us(confirm)).better
 
 
 def is_qualified(
@@ -113,7 +172,7 @@ def is_qualified(
     held = Limits.from_dict(limits)
     if outcome != "measured" or held.qualified_wanted == 0:
         return False
-    return bool(anchor_hits(probe, wanted, held.metric, held.samples))
+    return bool(anchor_hits(probe, wanted, held.metric, held.samples, held.statistic))
 
 
 def check_comparable(champion: Champion | None, limits: Mapping[str, t.Any]) -> None:
@@ -123,28 +182,53 @@ def check_comparable(champion: Champion | None, limits: Mapping[str, t.Any]) -> 
 
 
 def _check_comparable(champion: Champion, limits: Limits) -> None:
-    wanted = {"endpoint": limits.primary_endpoint, "metric": limits.metric, "samples": limits.samples}
+    wanted = {
+        "endpoint": limits.primary_endpoint,
+        "metric": limits.metric,
+        "samples": limits.samples,
+        "statistic": limits.statistic,
+        "connect": limits.connect,
+    }
     check_same_measure(champion, wanted)
-    if number(champion.get("best_us")) is None:
+    if champion_figure_us(champion) is None:
+        key = f"{statistic_of(champion)}_us"
         raise ChampionMismatch(
             f"the champion {champion.get('instance_id')} has no figure to compare with"
-            f" (best_us: {champion.get('best_us')!r}): mend champion_state.json, or move it away"
+            f" ({key}: {champion.get(key)!r}): mend champion_state.json, or move it away"
         )
 
 
+def statistic_of(champion: Champion) -> str:
+    """The statistic that a champion was ranked by; a document from before there was a choice knew C(best) alone."""
+    return str(champion.get("statistic") or "best")
+
+
+def champion_figure_us(champion: Champion) -> float | None:
+    """The figure that candidates are held against: the champion's best or its quantile of 0.1 %, by its statistic."""
+    return number(champion.get(f"{statistic_of(champion)}_us"))
+
+
 def check_same_measure(champion: Champion, other: Mapping[str, t.Any]) -> None:
-    """Raise ChampionMismatch unless two champions have equal endpoint, metric and samples."""
-    if all(champion.get(key) == other.get(key) for key in ("endpoint", "metric", "samples")):
+    """Raise ChampionMismatch unless two champions have equal endpoint, metric, statistic, samples and connect."""
+    if _terms(champion) == _terms(other):
         return
     raise ChampionMismatch(
         f"the champion {champion.get('instance_id')} was measured by {_measure(champion)}, this search measures by"
-        f" {_measure(other)}, and only equal measures are compared: set search_primary_endpoint, search_metric and"
-        f" probe_samples as for that champion, or give this search a search_reports_dir of its own"
+        f" {_measure(other)}, and only equal measures are compared: set search_primary_endpoint, search_metric,"
+        " search_statistic, probe_connect and probe_samples as for that champion, or give this search a"
+        " search_reports_dir of its own"
     )
 
 
-def _measure(champion: Mapping[str, t.Any]) -> str:
-    return f"{champion.get('endpoint')}, {champion.get('metric')} time, {champion.get('samples')} samples"
+def _terms(champion: Champion) -> tuple[t.Any, ...]:
+    # A document from before there were other ways to connect than blocking does not name one.
+    plain = (champion.get("endpoint"), champion.get("metric"), champion.get("samples"))
+    return (*plain, statistic_of(champion), champion.get("connect") or "blocking")
+
+
+def _measure(champion: Champion) -> str:
+    endpoint, metric, samples, statistic, connect = _terms(champion)
+    return f"{endpoint}, {metric} time, {samples} samples ({statistic}, {connect})"
 
 
 def next_champion(
@@ -160,18 +244,22 @@ def next_champion(
     C(samples) is the number that was asked of each address, which is what comparisons go by. C(since) is the
     time of the promotion, ISO 8601 UTC, as the caller read it. C(best_addresses) says which address of each
     endpoint to use from there. An anchor or a qualified candidate may have no figure of the primary endpoint:
-    C(best_us) and C(address) are then None, and the store refuses such an entry as champion.
+    C(best_us) and C(address) are then None, and the store refuses such an entry as champion. C(statistic) says which
+    of C(best_us) and C(p0_1_us), both of C(address), later candidates are held against.
     """
     held = Limits.from_dict(limits)
-    best = best_of(endpoint_named(probe, held.primary_endpoint), held.metric, held.samples) or {}
+    found = _nearest(probe, held) or {}
     return {
         "instance_id": candidate["instance_id"],
         "instance_type": candidate["instance_type"],
         "placement_group": candidate["placement_group"],
-        "best_us": best.get("best_us"),
-        "address": best.get("address"),
+        "best_us": found.get("best_us"),
+        "p0_1_us": found.get("p0_1_us"),
+        "address": found.get("address"),
         "endpoint": held.primary_endpoint,
         "metric": held.metric,
+        "statistic": held.statistic,
+        "connect": held.connect,
         "samples": held.samples,
         "round_id": round_id,
         "since": since,
@@ -189,20 +277,45 @@ def failures_after(kind: str, failures_in_row: int) -> int:
     return failures_in_row if kind == "no_capacity" else 0
 
 
-def _judge_unmeasured(outcome: str, failure: Mapping[str, t.Any] | None) -> _Finding:
-    if outcome == "none":
-        return _Finding("rejected", "nothing was launched in this round")
-    said = failure or {}
-    # One line, whatever lines the message of a remote command had.
-    told = [" ".join(str(said[key]).split()) for key in ("step", "code", "message") if said.get(key)]
-    reason = ": ".join(told)
-    if outcome == "no_capacity":
-        return _Finding("no_capacity", reason or "no instance type had capacity")
-    return _Finding("failed", reason or "the round failed without saying why")
+def chance_of_fluke(probe: Probe, hit: Mapping[str, t.Any]) -> float | None:
+    """Chance that a pass by its best is luck, with three digits; None for a pass by its median.
+
+    Luck is an address that lies at or under the limit only once in C(samples) handshakes, so that a whole probe shows
+    one such handshake on average: the chance that any of the measured addresses, were they all like that, shows at
+    least as many as this one did. Addresses that were ended early count as if they had had all samples, so that the
+    chance is rather too high than too low.
+    """
+    if hit["by"] == "median" or hit["hits"] is None:
+        return None
+    samples = int(hit["samples"])
+    addresses = max(measured_addresses(probe), 1)
+    chance = fluke_chance(
+        hits=min(int(hit["hits"]), samples), samples=samples, addresses=addresses, share=1.0 / samples
+    )
+    # Rounded, so that another machine's mathematics comes to the same verdict.
+    return float(f"{chance:.3g}")
+
+
+def _nearest(probe: Probe, limits: Limits) -> dict[str, t.Any] | None:
+    endpoint = endpoint_named(probe, limits.primary_endpoint)
+    return nearest(endpoint, limits.metric, limits.samples, limits.statistic)
+
+
+def _beats(found: Mapping[str, t.Any] | None, champion: Champion | None) -> bool:
+    if found is None:
+        return False
+    figure_us = None if champion is None else champion_figure_us(champion)
+    return figure_us is None or bool(found["figure_us"] < figure_us)
 
 
 def _judge_measured(
-    probe: Probe, criteria: Criteria, champion: Champion | None, limits: Limits, instance_id: str | None
+    probe: Probe,
+    criteria: Criteria,
+    champion: Champion | None,
+    limits: Limits,
+    *,
+    instance_id: str | None,
+    confirm: Mapping[str, t.Any] | None,
 ) -> _Finding:
     if champion is not None:
         _check_comparable(champion, limits)
@@ -211,17 +324,24 @@ def _judge_measured(
     if counts["handshakes"] == 0:
         errors = ", ".join(f"{kind} {count}" for kind, count in counts.items() if kind != "addresses")
         return _Finding("failed", f"no answer from any of {counts['addresses']} addresses ({errors})")
-    best = best_of(endpoint_named(probe, limits.primary_endpoint), limits.metric, limits.samples)
-    wins = best is not None and (champion is None or best["best_us"] < champion["best_us"])
-    hits = anchor_hits(probe, criteria, limits.metric, limits.samples)
+    found = _nearest(probe, limits)
+    wins = _beats(found, champion)
+    reasons = [champion_reason(probe, found, champion, limits, wins)]
+    if wins and champion is not None and limits.confirm:
+        wins = confirmed(confirm, champion, limits, instance_id)
+        reasons.append(confirm_reason(confirm, champion, wins))
+    hits = anchor_hits(probe, criteria, limits.metric, limits.samples, limits.statistic)
+    chance = chance_of_fluke(probe, hits[0]) if hits else None
     is_anchor = bool(hits) and limits.qualified_wanted == 0
     return _Finding(
         kind=_strongest(is_anchor, wins, bool(hits)),
-        reason="; ".join([*_anchor_reason(hits, criteria), _champion_reason(best, champion, limits)]),
+        reason="; ".join([*anchor_reason(hits, criteria, chance), *reasons]),
         is_champion=wins,
         is_anchor=is_anchor,
         replaces=str(champion["instance_id"]) if wins and champion is not None else None,
         meets_criteria=bool(hits),
+        samples=limits.samples if hits or found is not None else None,
+        fluke_chance=chance,
     )
 
 
@@ -231,28 +351,6 @@ def _strongest(is_anchor: bool, is_champion: bool, meets: bool) -> str:
     if is_champion:
         return "champion"
     return "qualified" if meets else "rejected"
-
-
-def _anchor_reason(hits: list[dict[str, t.Any]], criteria: Criteria) -> list[str]:
-    if not hits:
-        return []
-    first = hits[0]
-    by = first["by"]
-    more = f" and {len(hits) - 1} more" if len(hits) > 1 else ""
-    limit_us = criteria.median_us if by == "median" else criteria.best_us
-    where = f"{first['endpoint']} ({first['address']})"
-    return [f"{by} {first[f'{by}_us']:.2f}µs of {where}{more} meets {limit_us:g}µs"]
-
-
-def _champion_reason(best: dict[str, t.Any] | None, champion: Champion | None, limits: Limits) -> str:
-    name = limits.primary_endpoint
-    if best is None:
-        return f"no address of {name} completed {limits.samples} handshakes, so it cannot be champion"
-    told = f"best {best['best_us']:.2f}µs of {name} ({best['address']})"
-    if champion is None:
-        return f"{told} is the first"
-    beaten = "beats" if best["best_us"] < champion["best_us"] else "does not beat"
-    return f"{told} {beaten} {champion['best_us']:.2f}µs of {champion['instance_id']}"
 
 
 def _stop_reason(outcome: str, found: _Finding, limits: Limits) -> str | None:

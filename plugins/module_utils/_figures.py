@@ -43,46 +43,86 @@ def figure_us(address: Mapping[str, t.Any], metric: str, key: str) -> float | No
     return value if value is not None and value > 0 else None
 
 
-def complete_addresses(endpoint: Endpoint, samples: int) -> Iterator[Mapping[str, t.Any]]:
-    """The addresses of an endpoint that completed at least so many handshakes."""
+def complete_addresses(endpoint: Endpoint, samples: int | None = None) -> Iterator[Mapping[str, t.Any]]:
+    """The addresses of an endpoint that completed exactly so many handshakes; with None, any at all.
+
+    A minimum gets lower with more handshakes, so only equal counts are compared: an address that an adaptive probe
+    ended early is none of these.
+    """
     for address in endpoint.get("addresses") or []:
-        if completed(address) >= max(samples, 1):
+        count = completed(address)
+        if count and samples in (None, count):
             yield address
 
 
-def lowest(endpoint: Endpoint, metric: str, key: str, samples: int = 1) -> dict[str, t.Any] | None:
+def lowest(endpoint: Endpoint, metric: str, key: str, samples: int | None = None) -> dict[str, t.Any] | None:
     """The address with the lowest C(key) (C(best_us), C(median_us)) by C(metric).
 
-    Returns C({address, wall_us, wire_us}), or None without a usable figure. Of equal figures the address that
-    sorts first is taken, so that the order of addresses does not matter.
+    Returns C({address, wall_us, wire_us, samples}), or None without a usable figure. Of equal figures the address
+    that sorts first is taken, so that the order of addresses does not matter.
     """
+    address = _lowest_address(endpoint, metric, key, samples)
+    if address is None:
+        return None
+    figures = {f"{each}_us": figure_us(address, each, key) for each in METRICS}
+    return {"address": str(address.get("address")), **figures, "samples": completed(address)}
+
+
+def _lowest_address(endpoint: Endpoint, metric: str, key: str, samples: int | None) -> Mapping[str, t.Any] | None:
     found: list[tuple[float, str, Mapping[str, t.Any]]] = []
     for address in complete_addresses(endpoint, samples):
         value = figure_us(address, metric, key)
         if value is not None:
             found.append((value, str(address.get("address")), address))
-    if not found:
+    return min(found, key=lambda entry: entry[:2])[2] if found else None
+
+
+def nearest(
+    endpoint: Endpoint | None, metric: str, samples: int | None = None, statistic: str = "best"
+) -> dict[str, t.Any] | None:
+    """The address of an endpoint with the lowest C(statistic), C(best) or C(p0_1), or None without a usable figure.
+
+    Returns C({address, figure_us, best_us, p0_1_us, samples}); C(figure_us) is the statistic's.
+    """
+    address = None if endpoint is None else _lowest_address(endpoint, metric, f"{statistic}_us", samples)
+    if address is None:
         return None
-    _value, name, address = min(found, key=lambda entry: entry[:2])
-    return {"address": name, **{f"{each}_us": figure_us(address, each, key) for each in METRICS}}
+    return {
+        "address": str(address.get("address")),
+        "figure_us": figure_us(address, metric, f"{statistic}_us"),
+        "best_us": figure_us(address, metric, "best_us"),
+        "p0_1_us": figure_us(address, metric, "p0_1_us"),
+        "samples": completed(address),
+    }
 
 
-def best_of(endpoint: Endpoint | None, metric: str, samples: int = 1) -> dict[str, t.Any] | None:
-    """The lowest single handshake of an endpoint: C({address, best_us}), or None without a usable figure."""
-    found = lowest(endpoint, metric, "best_us", samples) if endpoint is not None else None
-    return None if found is None else {"address": found["address"], "best_us": found[f"{metric}_us"]}
+def ended_early(endpoint: Endpoint | None, samples: int) -> dict[str, t.Any]:
+    """How the addresses that an adaptive probe ended early did end: C({handshakes, how: {beaten: 7, dropped: 1}})."""
+    how: dict[str, int] = {}
+    handshakes = 0
+    for address in (endpoint or {}).get("addresses") or []:
+        word = (address.get("ended") or {}).get("how")
+        if word and word != "full" and completed(address) != samples:
+            how[str(word)] = how.get(str(word), 0) + 1
+            handshakes += completed(address)
+    return {"handshakes": handshakes, "how": dict(sorted(how.items()))}
 
 
-def best_addresses(probe: Probe, metric: str = "wall", samples: int = 1) -> list[dict[str, t.Any]]:
+def best_addresses(
+    probe: Probe, metric: str = "wall", samples: int | None = None, early: bool = False
+) -> list[dict[str, t.Any]]:
     """Which address of each endpoint to use: the one with the best median, and the one with the best handshake.
 
     Returns one C({endpoint, host, port, pin, best_median, best}) for each endpoint, in the probe's order;
-    C(best_median) and C(best) are C({address, wall_us, wire_us}) or None. C(pin) is the address of the best
+    C(best_median) and C(best) are C({address, wall_us, wire_us, samples}) or None. C(pin) is the address of the best
     median: a single lucky handshake says less about the next million than the middle of ten thousand.
+    With C(early) an endpoint of which no address has C(samples) shows those that ended early, for a person to see.
     """
     rows: list[dict[str, t.Any]] = []
     for endpoint in endpoints_of(probe):
-        median = lowest(endpoint, metric, "median_us", samples)
+        whole = next(complete_addresses(endpoint, samples), None) is not None
+        count = samples if whole or not early else None
+        median = lowest(endpoint, metric, "median_us", count)
         rows.append(
             {
                 "endpoint": endpoint.get("name"),
@@ -90,7 +130,7 @@ def best_addresses(probe: Probe, metric: str = "wall", samples: int = 1) -> list
                 "port": endpoint.get("port"),
                 "pin": median["address"] if median else None,
                 "best_median": median,
-                "best": lowest(endpoint, metric, "best_us", samples),
+                "best": lowest(endpoint, metric, "best_us", count),
             }
         )
     return rows
@@ -110,42 +150,55 @@ def hits_at_most(address: Mapping[str, t.Any], metric: str, limit_us: float) -> 
     return max(proven, inside)
 
 
-def anchor_hits(probe: Probe, criteria: Criteria, metric: str, samples: int = 1) -> list[dict[str, t.Any]]:
-    """The addresses of any endpoint that meet the criteria, lowest best first.
+def anchor_hits(
+    probe: Probe, criteria: Criteria, metric: str, samples: int | None = None, statistic: str = "best"
+) -> list[dict[str, t.Any]]:
+    """The addresses of any endpoint that meet the criteria: by their median first, then those with the most hits.
 
-    Returns a list of C({endpoint, address, median_us, best_us, by}); C(by) is C(median) or C(best), the limit
-    that was met, C(median) where both were.
+    Returns a list of C({endpoint, address, median_us, best_us, p0_1_us, samples, hits, by}); C(by) is the limit that
+    was met: C(median) where both were, else the C(statistic) that C(best_us) of the criteria was held against.
+    C(hits) is how many handshakes surely lay at or below C(best_us) of the criteria, None when that is off.
     """
     found: list[dict[str, t.Any]] = []
     for endpoint in endpoints_of(probe):
         for address in complete_addresses(endpoint, samples):
-            by = _met(address, criteria, metric)
+            by = _met(address, criteria, metric, statistic)
             if by is not None:
+                limit_us = criteria.best_us
                 found.append(
                     {
                         "endpoint": str(endpoint.get("name")),
                         "address": str(address.get("address")),
-                        "median_us": figure_us(address, metric, "median_us"),
-                        "best_us": figure_us(address, metric, "best_us"),
+                        **{key: figure_us(address, metric, key) for key in ("median_us", "best_us", "p0_1_us")},
+                        "samples": completed(address),
+                        "hits": None if limit_us is None else hits_at_most(address, metric, limit_us),
                         "by": by,
                     }
                 )
     return sorted(found, key=_hit_order)
 
 
-def _hit_order(hit: Mapping[str, t.Any]) -> tuple[float, str, str]:
-    best_us = hit["best_us"]
-    return (float("inf") if best_us is None else best_us, hit["endpoint"], hit["address"])
+def _hit_order(hit: Mapping[str, t.Any]) -> tuple[bool, float, float, str, str]:
+    # A median is no stroke of luck; of those that passed by their best, the most hits are the best witness.
+    by_median = hit["by"] == "median"
+    first_us = hit["median_us"] if by_median else hit["best_us"]
+    hits = 0 if by_median else -(hit["hits"] or 0)
+    return (not by_median, hits, float("inf") if first_us is None else first_us, hit["endpoint"], hit["address"])
 
 
-def _met(address: Mapping[str, t.Any], criteria: Criteria, metric: str) -> str | None:
+def _met(address: Mapping[str, t.Any], criteria: Criteria, metric: str, statistic: str) -> str | None:
     median_us = figure_us(address, metric, "median_us")
     if criteria.median_us is not None and median_us is not None and median_us <= criteria.median_us:
         return "median"
-    best_us = figure_us(address, metric, "best_us")
-    if criteria.best_us is None or best_us is None or best_us > criteria.best_us:
+    low_us = figure_us(address, metric, f"{statistic}_us")
+    if criteria.best_us is None or low_us is None or low_us > criteria.best_us:
         return None
-    return "best" if hits_at_most(address, metric, criteria.best_us) >= criteria.best_min_hits else None
+    return statistic if hits_at_most(address, metric, criteria.best_us) >= criteria.best_min_hits else None
+
+
+def measured_addresses(probe: Probe) -> int:
+    """How many addresses of all endpoints completed at least one handshake."""
+    return sum(1 for endpoint in endpoints_of(probe) for _address in complete_addresses(endpoint))
 
 
 def counts_of(probe: Probe) -> dict[str, int]:

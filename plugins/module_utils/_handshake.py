@@ -17,8 +17,8 @@ import socket
 import struct
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import (
     FIRST_CHANCES,
@@ -55,6 +55,13 @@ _KIND_BY_ERRNO = {
 # Sleeps end late by the timer's slack (50 us) and a wake-up, so the pacer sleeps short by this much and spins the rest.
 SPIN_NS = 80_000
 
+# An address that fails twice in a row sits out 1, 3, 7 ... of its turns before each further try, this many at most:
+# with the default cap of 200 a second that is 3 tries a second, as often as the strictest venue allows connections.
+LONGEST_REST = 63
+
+# A handshake for which the kernel has no round-trip time, which should not be; its wire time would be no measurement.
+NO_RTT = "NO_RTT"
+
 # What the pacer may catch up on after it was held up. Small, so that a stall is not followed by a burst.
 CREDIT_NS = 5_000_000
 
@@ -62,12 +69,13 @@ SocketAddress = tuple[str, int]
 
 
 class Outcome(NamedTuple):
-    """One handshake: 0 or the errno it ended in, wall time, wire time, and how often a segment was sent again."""
+    """One handshake: 0 or the errno it ended in, wall time, wire time, segments sent again, and the source port."""
 
     code: int
     wall_ns: int
     wire_us: int
     retransmits: int
+    port: int = 0
 
 
 Connect = Callable[[SocketAddress], Outcome]
@@ -99,7 +107,7 @@ def blocking_connector(timeout_ms: int, clock_ns: Callable[[], int]) -> Connect:
             if code:
                 return Outcome(code, wall_ns, 0, 0)
             wire_us, retransmits = unpack(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES))
-            return Outcome(0, wall_ns, wire_us, retransmits)
+            return Outcome(0, wall_ns, wire_us, retransmits, made.getsockname()[1])
         finally:
             made.close()
 
@@ -134,7 +142,10 @@ class LoopbackTouch:
 
 
 class AddressRecord:
-    """What was seen of one address of one endpoint, raw: wall times in ns, wire times in us, errors by kind."""
+    """What was seen of one address of one endpoint, raw.
+
+    Of each sample its wall time in ns, its wire time in us and its source port; of the rest errors by kind.
+    """
 
     def __init__(self, endpoint: str, address: str, port: int, samples: int) -> None:
         self.endpoint = endpoint
@@ -143,10 +154,16 @@ class AddressRecord:
         self.samples = samples
         self.wall_ns = array("Q")
         self.wire_us = array("I")
+        self.ports = array("H")
         self.best_ns: int | None = None
         self.errors = dict.fromkeys(ERROR_KINDS, 0)
         self.other_codes: dict[str, int] = {}
         self.dropped = False
+        #: How a schedule ended it: ``{how, by, samples, log_likelihood_ratio}``, None while it has not.
+        self.ended: dict[str, Any] | None = None
+        #: What one TLS handshake came to, None without one.
+        self.tls: dict[str, Any] | None = None
+        self._rest = 0
         self._answered = False
         self._failed_in_row = 0
         self._attempts_left = most_attempts(samples)
@@ -162,7 +179,7 @@ class AddressRecord:
         """Count one handshake; a completed one becomes a sample only when measured (not in the warm-up)."""
         if measured:
             self._attempts_left -= 1
-        if outcome.code == 0 and outcome.retransmits == 0:
+        if outcome.code == 0 and outcome.retransmits == 0 and outcome.wire_us:
             self._answered = True
             self._failed_in_row = 0
             if measured:
@@ -170,27 +187,43 @@ class AddressRecord:
         else:
             self._count_failure(outcome)
 
+    def sits_out(self) -> bool:
+        """Whether it lets this turn go by, because it failed in a row; each call is a turn."""
+        if not self._rest:
+            return False
+        self._rest -= 1
+        return True
+
     def _keep(self, outcome: Outcome) -> None:
         wall_ns = outcome.wall_ns
         self.wall_ns.append(wall_ns)
         self.wire_us.append(outcome.wire_us)
+        self.ports.append(outcome.port)
         if self.best_ns is None or wall_ns < self.best_ns:
             self.best_ns = wall_ns
 
     def _count_failure(self, outcome: Outcome) -> None:
         if outcome.code == 0:
             # It did answer, only late: the time is the kernel's retry timer, so it is no sample, but no death either.
-            self.errors["retransmitted"] += 1
             self._answered = True
             self._failed_in_row = 0
+            if outcome.retransmits:
+                self.errors["retransmitted"] += 1
+            else:
+                self._count_other(NO_RTT)
             return
         kind = _KIND_BY_ERRNO.get(outcome.code, "other")
-        self.errors[kind] += 1
         if kind == "other":
-            name = errno.errorcode.get(outcome.code, str(outcome.code))
-            self.other_codes[name] = self.other_codes.get(name, 0) + 1
+            self._count_other(errno.errorcode.get(outcome.code, str(outcome.code)))
+        else:
+            self.errors[kind] += 1
         self._failed_in_row += 1
+        self._rest = min(2 ** (self._failed_in_row - 1) - 1, LONGEST_REST)
         self.dropped = self._failed_in_row >= (LATER_CHANCES if self._answered else FIRST_CHANCES)
+
+    def _count_other(self, name: str) -> None:
+        self.errors["other"] += 1
+        self.other_codes[name] = self.other_codes.get(name, 0) + 1
 
 
 class Pacer:
@@ -239,8 +272,15 @@ class Pacer:
         return now_ns
 
 
+class Schedule(Protocol):
+    """Hands out what is measured next. It sees what came of it in the records."""
+
+    def next_block(self) -> Sequence[tuple[int, int]]:
+        """How many handshakes to make with which record, as (index, count); nothing at all ends the measurement."""
+
+
 class Campaign:
-    """The handshakes of one probe: a warm-up, then shuffled blocks until every address has its samples."""
+    """The handshakes of one probe: a warm-up, then shuffled blocks until a schedule has no more of them."""
 
     def __init__(
         self,
@@ -269,28 +309,33 @@ class Campaign:
             turn = [one for one, share in zip(self._records, shares) if lap < share and not one.dropped]
             self._run(turn, measured=False)
 
-    def measure(self, block_size: int) -> None:
-        """Measure in shuffled blocks of up to block_size handshakes an address until no address wants more."""
-        for block in self._blocks(block_size):
+    def measure(self, schedule: Schedule) -> None:
+        """Measure in shuffled blocks, as the schedule hands them out, until it has no more."""
+        while True:
+            block = [self._records[index] for index, count in schedule.next_block() for _turn in range(count)]
+            if not block:
+                return
             self._shuffle(block)
             self._run(block, measured=True)
 
-    def _blocks(self, block_size: int) -> Iterator[list[AddressRecord]]:
-        while True:
-            block = [one for one in self._records for _turn in range(min(block_size, one.wanted))]
-            if not block:
-                return
-            yield block
-
     def _run(self, block: Sequence[AddressRecord], *, measured: bool) -> None:
-        if not block:
-            return
-        addresses = [record.address for record in block]
-        self._pacer.set_rate(allowed_rate(addresses, self._max_rate, self._max_rate_per_address))
+        """Go through a block, and again through the turns that an address sat out, until none is left."""
+        while block:
+            addresses = [record.address for record in block]
+            self._pacer.set_rate(allowed_rate(addresses, self._max_rate, self._max_rate_per_address))
+            block = self._go_through(block, measured=measured)
+
+    def _go_through(self, block: Sequence[AddressRecord], *, measured: bool) -> list[AddressRecord]:
+        """Make the handshakes of a block; returns the turns that were sat out."""
         wait, connect, report = self._pacer.wait, self._connect, self._report
+        sat_out = []
         for record in block:
             # A dropped address keeps its turn in the block, empty, so that the others don't get faster than their cap.
             report(wait())
             if record.dropped:
                 continue
+            if record.sits_out():
+                sat_out.append(record)
+                continue
             record.note(connect(record.socket_address), measured=measured)
+        return sat_out

@@ -63,6 +63,21 @@ options:
     type: str
     choices: [wall, wire]
     default: wall
+  statistic:
+    description:
+      - Which figure of an address is compared with the champion's, and held against V(best_us) of O(criteria).
+      - V(best) is its lowest handshake, V(p0_1) the quantile of 0.1 %, which a single lucky handshake does not move.
+        With fewer than 1000 samples the two are all but the same.
+    type: str
+    choices: [best, p0_1]
+    default: best
+  confirm:
+    description:
+      - Whether a candidate that would replace the sitting champion is compared with it in pairs first. Both are probed
+        again at the same time, in alternation, and the candidate is promoted only if it is better there too.
+      - A champion that cannot be reached for that stays, unless EC2 says that it is gone.
+    type: bool
+    default: true
   instance_types:
     description: Instance types, tried in order, beginning one further at each round.
     type: list
@@ -84,6 +99,16 @@ options:
     type: str
     choices: [on-demand, spot]
     default: on-demand
+  addresses_from:
+    description:
+      - Document of the address discoverer, for endpoints of which the search has no list of addresses yet.
+      - Without it the first candidate asks DNS. All candidates of a search are probed on one list.
+    type: path
+  addresses_refresh_hours:
+    description:
+      - Hours after which the search's list of addresses is made anew.
+      - Without it the list stays as it is, unless most of it is dead.
+    type: float
   allow_spot_survivor:
     description: Whether a spot instance may be kept. EC2 cannot protect it from interruption.
     type: bool
@@ -141,20 +166,24 @@ options:
     type: dict
     default: {}
   probe:
-    description: Options of M(lowlatency.ec2.latency_probe).
+    description:
+      - Options of M(lowlatency.ec2.latency_probe).
+      - What adaptive mode decides by is the search's own, O(metric), O(criteria), O(primary_endpoint) and the champion.
     type: dict
     default: {}
     suboptions:
       samples:
-        description: Handshakes for each address.
+        description: Handshakes for each address; in adaptive mode for each that is measured in full.
         type: int
         default: 10000
       warmup:
         description: Handshakes before the measurement.
         type: int
       probe_mode:
-        description: The probe's mode.
+        description: Whether an address is measured until it is decided, or always in full.
         type: str
+        choices: [adaptive, exhaustive]
+        default: adaptive
       timeout_ms:
         description: Time limit of one handshake in ms.
         type: int
@@ -167,9 +196,41 @@ options:
       block_size:
         description: Handshakes to one address before the next one's turn.
         type: int
+      connect:
+        description: How the end of a handshake is waited for. Champions are compared with their own kind only.
+        type: str
+        choices: [blocking, spin]
+        default: blocking
       cpu:
-        description: The CPU to pin the probe to.
+        description: The CPU to pin the probe to, V(auto) or V(any).
+        type: str
+      error_rate:
+        description: Chance of each wrong decision of adaptive mode about a median.
+        type: float
+      full_addresses:
+        description: How many of the best addresses adaptive mode measures in full.
         type: int
+      indifference:
+        description: Share of handshakes by which adaptive mode tells a median from its limit.
+        type: float
+      quiet_load:
+        description: Load that counts as quiet.
+        type: float
+      quiet_timeout_s:
+        description: Seconds to wait for a quiet candidate.
+        type: int
+      realtime:
+        description: Whether to measure under C(SCHED_FIFO).
+        type: bool
+      resolve_attempts:
+        description: How often to ask for the addresses of a host at most.
+        type: int
+      source_ports:
+        description: How many source ports to measure from in turn.
+        type: int
+      verify_tls:
+        description: Whether to make one TLS handshake with each address that was measured.
+        type: bool
   probe_timeout_s:
     description: Seconds that the probe may take.
     type: int
@@ -299,6 +360,14 @@ verdict:
       description: Why, in one sentence.
       type: str
       returned: always
+    samples:
+      description: Handshakes behind the figure that decided, V(null) where there is none.
+      type: int
+      returned: always
+    fluke_chance:
+      description: Chance that a pass by its best is luck, see P(lowlatency.ec2.champion_verdict#filter).
+      type: float
+      returned: always
     search_over:
       description: Whether no further round is wanted.
       type: bool
@@ -346,6 +415,14 @@ candidate:
   type: dict
 probe:
   description: The result of M(lowlatency.ec2.latency_probe).
+  returned: always
+  type: dict
+confirm:
+  description:
+    - The comparison in pairs with the sitting champion, V(null) where there was none. C(champion) and C(newcomer) are
+      instance ids, C(outcome) is V(measured) or V(broke_off), C(failure) says who could not be measured and why.
+    - C(pairs) is a list of C({first, champion_us, newcomer_us}). C(difference_us) is the median of newcomer minus
+      champion, C(low_us) to C(high_us) its interval, C(error_rate) the chance that an equal newcomer is found better.
   returned: always
   type: dict
 champion_before:

@@ -105,7 +105,8 @@ class ControllerModules:
 class CandidateHost:
     """A candidate, reached by Ansible's own ssh connection, with a known_hosts file of its own.
 
-    The host key is taken on first use and checked from then on.
+    The host key is taken on first use, under its alias, the instance's id, and checked from then on, whatever address
+    the instance has then. One that is C(known) must have a key there already.
     """
 
     def __init__(
@@ -114,6 +115,8 @@ class CandidateHost:
         task_vars: Mapping[str, t.Any],
         *,
         address: str,
+        host_key_alias: str,
+        known: bool,
         user: str,
         key_path: str,
         known_hosts: str,
@@ -133,7 +136,9 @@ class CandidateHost:
             "ansible_ssh_common_args": " ".join(
                 (
                     f"-o UserKnownHostsFile={shlex.quote(known_hosts)}",
-                    "-o StrictHostKeyChecking=accept-new -o IdentitiesOnly=yes -o LogLevel=ERROR",
+                    f"-o HostKeyAlias={shlex.quote(host_key_alias)}",
+                    f"-o StrictHostKeyChecking={'yes' if known else 'accept-new'}",
+                    "-o HashKnownHosts=no -o IdentitiesOnly=yes -o LogLevel=ERROR",
                     "-o ConnectTimeout=10 -o ServerAliveInterval=15 -o ServerAliveCountMax=4",
                 )
             ),
@@ -223,6 +228,15 @@ class CandidateHost:
                 on_progress(shown)
         raise StepFailed("probe", "ProbeTimeout", f"no result within {timeout_s} s")
 
+    def measure(self, module: str, options: Mapping[str, t.Any]) -> Result:
+        """Run a short probe and wait for it. Raises StepFailed, or AnsibleConnectionFailure."""
+        with self._swapped():
+            found: Result = self._action._execute_module(
+                module_name=module, module_args=dict(options), task_vars=self._vars
+            )
+        _raise_if_failed("confirm", found, "ProbeFailed")
+        return found
+
     def _start_async(self, module: str, options: Mapping[str, t.Any], timeout_s: int) -> Result:
         task = self._action._task
         with self._swapped():
@@ -248,8 +262,11 @@ def _port_answers(address: str, port: int, timeout_s: float = 1.0) -> bool:
         return probe.connect_ex((address, port)) == 0
 
 
-def progress_sayer(say: Callable[[str], None], every_s: float = 3.0) -> Callable[[Result], None]:
-    """A receiver of a probe's progress that tells a person of it, at most every few seconds."""
+def progress_sayer(say: Callable[[str], None], endpoint: str = "", every_s: float = 3.0) -> Callable[[Result], None]:
+    """A receiver of a probe's progress that tells a person of it, at most every few seconds.
+
+    The best so far of C(endpoint) is told with the number of handshakes behind it.
+    """
     said_at_s = time.monotonic()
 
     def receive(progress: Result) -> None:
@@ -257,11 +274,19 @@ def progress_sayer(say: Callable[[str], None], every_s: float = 3.0) -> Callable
         if time.monotonic() - said_at_s < every_s:
             return
         said_at_s = time.monotonic()
-        total, done = progress.get("handshakes_total") or 0, progress.get("handshakes_done") or 0
-        share = f"{100 * done // total} % ({done:,} of {total:,} handshakes)" if total else progress["stage"]
-        say(f"probing, {share}")
+        say(progress_text(progress, endpoint))
 
     return receive
+
+
+def progress_text(progress: Result, endpoint: str = "") -> str:
+    """How far a probe is, in one line."""
+    total, done = progress.get("handshakes_total") or 0, progress.get("handshakes_done") or 0
+    share = f"{100 * done // total} % ({done:,} of {total:,} handshakes)" if total else progress["stage"]
+    best = next((each for each in progress.get("best") or [] if each.get("name") == endpoint), None)
+    if best is None or not best.get("samples") or best.get("wall_us") is None:
+        return f"probing, {share}"
+    return f"probing, {share}; best of {endpoint} {best['wall_us']:.2f}µs of {best['samples']:,}"
 
 
 def parse_look(text: str) -> tuple[Result | None, Result | None]:

@@ -41,8 +41,9 @@ class Promotion:
     def run(self, result: Result) -> bool:
         """Protect, then swap the document; returns whether the candidate is a survivor in the end.
 
-        Another slot may promote a better one meanwhile: then the verdict is made anew against it, and
-        a candidate that is no longer kept is unprotected again. C(result) is brought up to date.
+        Another slot may promote a better one meanwhile: then the verdict is made anew against it, after a new
+        comparison in pairs, and a candidate that is no longer kept is unprotected again. C(result) is brought up to
+        date.
         """
         candidate = result["candidate"]
         if candidate.get("market") == "spot" and not self._round.options.allow_spot_survivor:
@@ -61,7 +62,7 @@ class Promotion:
             return False
         retire(self._round)
         self._demote(result)
-        self._round.release_address(candidate["instance_id"])
+        self._round.access.release_address(candidate["instance_id"])
         return True
 
     def _demote(self, result: Result) -> None:
@@ -118,17 +119,20 @@ class Promotion:
 
     def _swap(self, result: Result) -> bool:
         for _attempt in range(TRIES):
-            state = self._round.store.read()
-            result["champion_before"] = state.champion
-            result["limits"] = self._round.limits(state)
+            state = self._round.refresh(result)
+            if self._round.confirmation.needed(result):
+                # Another slot was quicker: what was found against the old champion says nothing of the new one.
+                self._round.confirmation.settle(result)
+                state = self._round.refresh(result)
             judged = self._round.judge(result)
             if judged["kind"] not in ("anchor", "champion", "qualified"):
                 result["verdict"] = judged
                 return False
-            changed_role = judged["kind"] != result["verdict"]["kind"]
+            changed_role = any(judged[key] != result["verdict"][key] for key in ("kind", "is_champion"))
             result["verdict"] = judged
             if changed_role:
-                self._set(result, "tag", tags=self._tags(result))
+                # It may be tagged as the champion that it was going to be.
+                self._set(result, "tag", tags={"lowlatency:champion": "false", **self._tags(result)})
             try:
                 swapped = self._round.store.swap(
                     state.generation, self._next_state(state, result), guard=self._round.guard.check

@@ -27,11 +27,16 @@ def recover(round_: Round) -> None:
         alive = {entry["instance_id"] for entry in found["candidates"] if entry["state"] in ALIVE}
         lost = sorted(named - alive)
         if lost:
-            before = round_.store.read()
-            round_.store.update(without(lost), guard=round_.guard.check)
-            round_.reports.write_lost(before.to_dict(), lost)
-            round_.say(f"no longer there, taken out of the champion document: {', '.join(lost)}")
+            take_out(round_, lost)
     retire(round_)
+
+
+def take_out(round_: Round, lost: list[str]) -> None:
+    """Take survivors that are gone out of the document, and write down that they were lost."""
+    before = round_.store.read()
+    round_.store.update(without(lost), guard=round_.guard.check)
+    round_.reports.write_lost(before.to_dict(), lost)
+    round_.say(f"no longer there, taken out of the champion document: {', '.join(lost)}")
 
 
 def retire(round_: Round) -> None:
@@ -45,13 +50,13 @@ def retire(round_: Round) -> None:
 def _ended(round_: Round, old: Mapping[str, t.Any]) -> bool:
     """Ask for the end of a replaced champion; one that could not be asked for stays in the document."""
     try:
-        round_.terminate(old["instance_id"], force=True)
+        round_.launching.terminate(old["instance_id"], force=True)
     except StepFailed as error:
         if error.hopeless:
             raise
         round_.say(f"the replaced champion {old['instance_id']} is not terminated yet: {error.code}")
         return False
-    round_.forget_host_key(old)
+    round_.access.forget_host_key(old)
     if old.get("placement_group"):
         round_.memory.pending_groups.append(old["placement_group"])
     return True

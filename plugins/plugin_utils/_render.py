@@ -13,7 +13,9 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
+from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import champion_figure_us, statistic_of
 from ansible_collections.lowlatency.ec2.plugins.module_utils._figures import best_addresses, endpoints_of, figure_us
+from ansible_collections.lowlatency.ec2.plugins.module_utils._reasons import STATISTIC_WORDS, count_text
 
 NO_FIGURE = "-"
 
@@ -51,14 +53,27 @@ def microseconds(value: t.Any) -> str:
     return NO_FIGURE if value is None else f"{float(value):.2f}µs"
 
 
-def endpoint_line(row: Document, metric: str = "wall") -> str:
-    """C(name: median=…µs (address), best=…µs (address)) of one row of L(best_addresses)."""
+def endpoint_line(row: Document, metric: str = "wall", samples: int | None = None) -> str:
+    """C(name: median=…µs (address), best=…µs (address) of count) of one row of L(best_addresses).
+
+    A count below C(samples) is that of an address which an adaptive probe ended early.
+    """
     parts = []
     for label, key in (("median", "best_median"), ("best", "best")):
         found = row.get(key)
         told = f"{microseconds(found[f'{metric}_us'])} ({found['address']})" if found else NO_FIGURE
         parts.append(f"{label}={told}")
-    return f"{row['endpoint']}: {', '.join(parts)}"
+    best = row.get("best")
+    behind = of_samples(best.get("samples"), samples) if best else ""
+    return f"{row['endpoint']}: {', '.join(parts)}{behind}"
+
+
+def of_samples(count: t.Any, samples: int | None = None) -> str:
+    """C( of 10,000), with a remark when that is not all that were wanted; empty where the count is not known."""
+    if not count:
+        return ""
+    early = ", ended early" if samples is not None and int(count) < samples else ""
+    return f" of {int(count):,}{early}"
 
 
 # -- a round ------------------------------------------------------------------------------------------
@@ -93,12 +108,12 @@ def _metrics(result: Document, verbosity: int) -> list[str]:
 
 
 def _figure_lines(result: Document, verbosity: int) -> list[str]:
-    samples = (result.get("limits") or {}).get("samples", 1)
+    samples = (result.get("limits") or {}).get("samples")
     lines = []
     for metric in _metrics(result, verbosity):
         suffix = f" [{metric}]" if verbosity > 0 or metric != "wall" else ""
-        for row in best_addresses(result.get("probe"), metric, samples):
-            lines.append(f"{endpoint_line(row, metric)}{suffix}")
+        for row in best_addresses(result.get("probe"), metric, samples, early=True):
+            lines.append(f"{endpoint_line(row, metric, samples)}{suffix}")
     return lines
 
 
@@ -128,7 +143,7 @@ def passed(decided: Document) -> bool:
 def _champion_of_round(result: Document, decided: Document) -> list[Line]:
     champion, before = result.get("champion"), result.get("champion_before")
     if decided.get("is_champion") and champion:
-        figure = f"{microseconds(champion['best_us'])} ({champion['address']})"
+        figure = f"{_figure(champion)} ({champion['address']})"
         lines = [Line(f"  New {champion['endpoint']} champion! {figure}", "champion")]
         if decided.get("replaces") and before:
             lines.append(Line(f"    Replacing old champion {_with_figure(before)}", "champion"))
@@ -139,7 +154,14 @@ def _champion_of_round(result: Document, decided: Document) -> list[Line]:
 
 
 def _with_figure(champion: Document) -> str:
-    return f"{champion['instance_id']} ({microseconds(champion['best_us'])})"
+    return f"{champion['instance_id']} ({_figure(champion)}{of_samples(champion.get('samples'))})"
+
+
+def _figure(champion: Document) -> str:
+    """The figure that a champion is compared by; anything else than its best is named."""
+    statistic = statistic_of(champion)
+    word = "" if statistic == "best" else f", {STATISTIC_WORDS.get(statistic, statistic)}"
+    return f"{microseconds(champion_figure_us(champion))}{word}"
 
 
 _STOPS: dict[str, str] = {
@@ -169,12 +191,29 @@ def log_lines(result: Document) -> list[str]:
     for endpoint in endpoints_of(result.get("probe")):
         lines.append(f"  {endpoint.get('name')} ({endpoint.get('host')}:{endpoint.get('port')})")
         lines += [f"    {_address_line(address)}" for address in endpoint.get("addresses") or []]
+    lines += [f"  {text}" for text in _confirm_lines(result.get("confirm"))]
     timings = result.get("timings") or {}
     if timings:
         took = ", ".join(f"{name[:-2]} {seconds:.1f} s" for name, seconds in sorted(timings.items()))
         lines.append(f"  Took: {took}")
     lines.append(f"  Round: {result.get('round_id')}")
     return lines
+
+
+def _confirm_lines(confirm: Document | None) -> list[str]:
+    if not confirm:
+        return []
+    pairs = ", ".join(
+        f"{microseconds(pair.get('champion_us'))}/{microseconds(pair.get('newcomer_us'))}"
+        for pair in confirm.get("pairs") or []
+    )
+    told = f"Compared in turn with {confirm.get('champion')} (champion/newcomer, {confirm.get('samples')} samples each)"
+    return [f"{told}: {pairs or 'nothing was measured'}"]
+
+
+def _ended_text(address: Document) -> str:
+    ended = address.get("ended") or {}
+    return f"; ended {ended['how']} by {ended.get('by')}" if ended.get("how") else ""
 
 
 def _address_line(address: Document) -> str:
@@ -184,7 +223,7 @@ def _address_line(address: Document) -> str:
     ]
     errors = ", ".join(f"{kind} {count}" for kind, count in sorted((address.get("errors") or {}).items()) if count)
     counted = f"{address.get('address')!s:<15} {address.get('samples')} samples"
-    return f"{counted}; {'; '.join(figures)}; errors: {errors or 'none'}"
+    return f"{counted}; {'; '.join(figures)}; errors: {errors or 'none'}{_ended_text(address)}"
 
 
 _KEYS: tuple[str, ...] = ("best_us", "median_us", "p99_us")
@@ -208,13 +247,18 @@ def _champion_status(champion: Document) -> list[str]:
     metric = champion["metric"]
     lines = [
         f"Current {champion['endpoint']} champion: {champion['instance_id']} ({champion['instance_type']})",
-        f"  Best latency: {microseconds(champion['best_us'])} ({champion['address']}, {metric} time)",
+        f"  Best latency: {_figure(champion)} ({champion['address']}, {metric} time{_behind(champion)})",
         f"  Placement Group: {champion['placement_group']}",
         "  Status: PROTECTED - Will persist after the search",
     ]
     for row in champion.get("best_addresses") or []:
         lines.append(f"  For {row['host']} use {row['pin'] or NO_FIGURE} ({endpoint_line(row, metric)})")
     return lines
+
+
+def _behind(champion: Document) -> str:
+    count = champion.get("samples")
+    return f", {count_text(int(count), 'sample')}" if count else ""
 
 
 def _with_group(entry: Document) -> str:
@@ -262,8 +306,9 @@ def _promoted(champion: Document, before: Document | None) -> list[tuple[str, st
         ("Placement Group", str(champion["placement_group"])),
         ("Status", _PROTECTED),
     ]
+    rows += _samples_row(champion)
     if before and before["instance_id"] != champion["instance_id"]:
-        rows.insert(1, ("Old Champion", _with_figure(before)))
+        rows.insert(1, ("Old Champion", f"{before['instance_id']} ({microseconds(before['best_us'])})"))
     return rows
 
 
@@ -271,7 +316,16 @@ def _standing(label: str, entry: Document, status: str) -> list[tuple[str, str]]
     rows = [(label, f"{entry['instance_id']} ({entry.get('instance_type')})")]
     if entry.get("best_us") is not None:
         rows.append(("Best Latency", microseconds(entry["best_us"])))
-    return [*rows, ("Placement Group", str(entry.get("placement_group"))), ("Status", status)]
+    return [*rows, ("Placement Group", str(entry.get("placement_group"))), ("Status", status), *_samples_row(entry)]
+
+
+def _samples_row(entry: Document) -> list[tuple[str, str]]:
+    # After the rows of the first search, so that whoever reads those finds them where they were.
+    if entry.get("best_us") is None or not entry.get("samples"):
+        return []
+    statistic = statistic_of(entry)
+    word = STATISTIC_WORDS.get(statistic, statistic)
+    return [("Samples", f"{entry['samples']} ({entry.get('metric')} time, {word})")]
 
 
 def _block(stamp: str, word: str, rows: list[tuple[str, str]]) -> list[str]:

@@ -119,7 +119,8 @@ class Reports:
         if self._criteria is None:
             return passed(result["verdict"])
         limits = result["limits"]
-        return bool(anchor_hits(result["probe"], self._criteria, limits["metric"], limits["samples"]))
+        statistic = limits.get("statistic", "best")
+        return bool(anchor_hits(result["probe"], self._criteria, limits["metric"], limits["samples"], statistic))
 
     def _csv_file(self, day: str, header: str) -> tuple[str, bool]:
         """The first file of the day with that header, and whether it is still to be begun."""

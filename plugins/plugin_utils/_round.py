@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import typing as t
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +16,12 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore, State
 from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import Criteria
 from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import check_comparable, failures_after, verdict
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._access import Access
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._confirmation import Confirmation
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._frozen_addresses import AddressListError, FrozenAddresses
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._labels import Labels
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._launching import Launching
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
     CandidateHost,
     ControllerModules,
@@ -26,11 +29,12 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
     StepFailed,
     progress_sayer,
 )
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._probing import KEPT, probe_options
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._promotion import Promotion
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._recovery import recover
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import RoundOptions
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import SlotMemory, dead_man_timer
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import SlotMemory
 
 COLLECTION = "lowlatency.ec2"
 
@@ -72,17 +76,30 @@ class Round:
         self.host: CandidateHost | None = None
         self.changed = False
         self.hopeless: StepFailed | None = None
+        self.launching = Launching(self)
+        self.access = Access(self)
+        self.confirmation = Confirmation(self)
+        self.addresses = FrozenAddresses(
+            options.reports_dir,
+            options.search_id,
+            options.addresses_refresh_hours,
+            addresses_from=options.addresses_from,
+            guard=guard.check,
+            dry=check_mode,
+        )
 
     # -- the round itself ---------------------------------------------------------------------------
 
     def run(self) -> Result:
         """Run the round and return its result (design: "The probe's result")."""
         self.memory.rounds += 1
+        self.memory.refused_wait_s = 0.0
         if self.memory.rounds == 1 and not self.check_mode:
-            with self._timed("recover_s"):
+            with self.timed("recover_s"):
                 recover(self)
         result = self._blank(self.store.read())
         check_comparable(result["champion_before"], result["limits"])
+        self._endpoints()
         early = self._over_already(result)
         if early is not None:
             return early
@@ -111,23 +128,25 @@ class Round:
     def _find_candidate(self, result: Result) -> None:
         """Make the group and launch into it; a shortage or a failed step becomes the round's outcome."""
         try:
-            self._make_group()
-            result["candidate"] = self._launch(result)
+            self.launching.make_group()
+            result["candidate"] = self.launching.launch(result)
         except StepFailed as error:
             self._fail(result, error)
         if result["candidate"] is None:
-            self._drop_group()
+            self.launching.drop_group()
 
     def _measure(self, result: Result) -> None:
         """Reach the candidate and probe from it; fills C(outcome) and C(probe)."""
         try:
-            self.host = self._reach(result["candidate"])
-            result["probe"] = self._probe(self.host)
+            self.host = self.access.reach(result["candidate"])
+            result["probe"] = self._probe(self.host, result["champion_before"])
             result["outcome"] = "measured"
         except AnsibleConnectionFailure as error:
             self._fail(result, StepFailed("probe", "ConnectionLost", str(error)))
         except StepFailed as error:
             self._fail(result, error)
+        except AddressListError as error:
+            self._fail(result, StepFailed("addresses", "BadInput", str(error)))
 
     def _fail(self, result: Result, error: StepFailed) -> None:
         candidate = error.result.get("candidate")
@@ -140,14 +159,15 @@ class Round:
 
     def _keep_or_discard(self, result: Result) -> None:
         """Judge, then promote a survivor or discard the candidate."""
-        result["verdict"] = self.judge(result)
         kept = False
-        if result["verdict"]["kind"] in ("anchor", "champion", "qualified"):
-            with self._timed("promote_s"):
-                kept = Promotion(self).run(result)
+        with self.confirmation.settled(result):
+            result["verdict"] = self.judge(result)
+            if result["verdict"]["kind"] in ("anchor", "champion", "qualified"):
+                with self.timed("promote_s"):
+                    kept = Promotion(self).run(result)
         if not kept:
-            with self._timed("discard_s"):
-                self._discard(result["candidate"])
+            with self.timed("discard_s"):
+                self.launching.discard(result["candidate"])
         self._remember(result)
 
     # -- steps ---------------------------------------------------------------------------------------
@@ -164,6 +184,7 @@ class Round:
             "launch_attempts": [],
             "candidate": None,
             "probe": None,
+            "confirm": None,
             "champion_before": state.champion,
             "champion": state.champion,
             "limits": self.limits(state),
@@ -173,13 +194,17 @@ class Round:
         }
 
     def limits(self, state: State) -> Result:
+        """The plain values that a verdict on this round is made with."""
         options = self.options
         survivors = [entry for entry in (state.anchor, *state.qualified) if entry is not None]
         kept = [entry for entry in survivors if entry.get("search_id") == options.search_id]
         return {
             "primary_endpoint": options.primary_endpoint,
             "metric": options.metric,
+            "statistic": options.statistic,
+            "connect": options.probe_connect,
             "samples": options.samples,
+            "confirm": options.confirm,
             "round_number": self.memory.rounds,
             "max_rounds": options.max_rounds,
             "failures_in_row": self.memory.failures_in_row,
@@ -196,6 +221,7 @@ class Round:
         }
 
     def judge(self, result: Result) -> Result:
+        """The verdict on what C(result) holds so far."""
         decided: Result = verdict(
             outcome=result["outcome"],
             probe=result["probe"],
@@ -204,174 +230,44 @@ class Round:
             limits=result["limits"],
             failure=result["failure"],
             instance_id=(result["candidate"] or {}).get("instance_id"),
+            confirm=result["confirm"],
         )
         return decided
 
-    def _make_group(self) -> None:
-        with self._timed("placement_group_s"):
-            self.modules.run(
-                f"{COLLECTION}.placement_group",
-                "placement_group",
-                name=self.group,
-                strategy="cluster",
-                tags=self.labels.tags("candidate"),
-            )
-        self.changed = True
+    def refresh(self, result: Result) -> State:
+        """Read the champion document again, and hold C(result) against it as it stands; returns it."""
+        state = self.store.read()
+        result["champion_before"] = result["champion"] = state.champion
+        result["limits"] = self.limits(state)
+        return state
 
-    def _launch(self, result: Result) -> Result | None:
-        options = self.options
-        now_s = time.monotonic()
-        with self._timed("launch_s"):
-            launched = self.modules.run(
-                f"{COLLECTION}.candidate_instance",
-                "launch",
-                round_id=result["round_id"],
-                name=self.labels.instance_name,
-                instance_types=self.memory.types_to_try(list(options.instance_types), now_s),
-                image_id=options.image_id,
-                placement_group=self.group,
-                subnet_id=options.subnet_id,
-                availability_zone=options.availability_zone,
-                security_group_ids=list(options.security_group_ids),
-                key_name=options.key_name,
-                associate_public_ip=options.connect != "private",
-                market=options.market,
-                volume_size_gib=options.volume_size_gib,
-                root_device_name=options.root_device_name,
-                user_data=dead_man_timer(options.candidate_lifetime_min),
-                shutdown_behavior="terminate",
-                tags=self.labels.tags("candidate"),
-                wait=True,
-                wait_timeout=options.launch_timeout_s,
-            )
-        result["launch_attempts"] = launched["attempts"]
-        self.memory.note_shortages(launched["attempts"], now_s)
-        if launched["candidate"] is None:
-            self._no_candidate(result, launched)
-            return None
-        candidate = {**launched["candidate"], "placement_group": self.group}
-        if not launched["launched"] and launched["outcome"] != "existing":
-            code = launched["attempts"][-1]["code"] or launched["outcome"]
-            raise StepFailed("launch", code, f"{candidate['instance_id']} did not start", {"candidate": candidate})
-        self.timings["ec2_wait_s"] = launched.get("waited_s", 0.0)
-        self.say(f"{candidate['instance_id']} {candidate['instance_type']} is running in {self.group}")
-        return candidate
+    def _endpoints(self) -> list[Result]:
+        """What is measured, with the addresses that all candidates of the search are probed on."""
+        return self.addresses.endpoints(self.options.endpoints, datetime.now(timezone.utc))
 
-    @staticmethod
-    def _no_candidate(result: Result, launched: Result) -> None:
-        codes = ", ".join(sorted({attempt["code"] for attempt in launched["attempts"] if attempt["code"]}))
-        result["failure"] = {"code": codes, "step": "launch", "message": f"no candidate: {launched['outcome']}"}
-        result["outcome"] = "no_capacity"
-
-    def _reach(self, candidate: Result) -> CandidateHost:
-        with self._timed("address_s"):
-            address = self._address(candidate)
-        known_hosts = self.known_hosts(candidate)
-        os.makedirs(os.path.dirname(known_hosts), mode=0o700, exist_ok=True)
-        with self._timed("ssh_s"):
-            host = self.connect(address=address, known_hosts=known_hosts)
-            self.timings["boot_wait_s"] = host.wait_for_ssh(self.options.ssh_timeout_s)
-        return host
-
-    def known_hosts(self, candidate: Mapping[str, t.Any]) -> str:
-        """Where the candidate's host key is kept: a file of its own, so that no address is mistaken."""
-        return os.path.join(self.options.reports_dir, "known_hosts", candidate["instance_id"])
-
-    def forget_host_key(self, candidate: Mapping[str, t.Any]) -> None:
-        """Remove the host key of an instance that ends."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.known_hosts(candidate))
-
-    def _address(self, candidate: Result) -> str:
-        if self.options.connect == "eip":
-            self._elastic_ip("present", candidate["instance_id"])
-            return str(self.options.elastic_ip)
-        key = "private_ip_address" if self.options.connect == "private" else "public_ip_address"
-        address = candidate.get(key)
-        if not address:
-            raise StepFailed("address", "NoAddress", f"{candidate['instance_id']} has no {key}")
-        return str(address)
-
-    def _elastic_ip(self, state: str, instance_id: str) -> None:
-        self.modules.run(
-            "amazon.aws.ec2_eip",
-            "address",
-            state=state,
-            device_id=instance_id,
-            public_ip=self.options.elastic_ip,
-            in_vpc=True,
-            allow_reassociation=True if state == "present" else None,
-            release_on_disassociation=False if state == "absent" else None,
+    def _probe(self, host: CandidateHost, champion: Mapping[str, t.Any] | None) -> Result:
+        began = datetime.now(timezone.utc)
+        endpoints = self._endpoints()
+        asked = probe_options(
+            self.options,
+            self.criteria,
+            champion,
+            endpoints,
+            f"/tmp/{self.labels.round_id}.json",  # noqa: S108 # on the instance
         )
-
-    def _probe(self, host: CandidateHost) -> Result:
-        options = self.options
-        asked = {name: value for name, value in options.probe.items() if value is not None}
-        with self._timed("probe_s"):
+        with self.timed("probe_s"):
             found = host.probe(
                 f"{COLLECTION}.latency_probe",
-                {
-                    **asked,
-                    "endpoints": [dict(endpoint) for endpoint in options.endpoints],
-                    "progress_path": f"/tmp/{self.labels.round_id}.json",  # noqa: S108 # on the instance
-                },
-                options.probe_timeout_s,
-                progress_sayer(self.say),
-                self._sweep,
+                asked,
+                self.options.probe_timeout_s,
+                progress_sayer(self.say, self.options.primary_endpoint),
+                self.launching.sweep,
             )
-        keys = ("endpoints", "handshakes", "duration_s", "method", "client_address")
-        return {key: found[key] for key in keys if key in found}
+        now = datetime.now(timezone.utc)
+        self.memory.refused_wait_s = self.addresses.learn(endpoints, found, began=began, now=now)
+        return {key: found[key] for key in KEPT if key in found}
 
     # -- endings -------------------------------------------------------------------------------------
-
-    def _discard(self, candidate: Result | None) -> None:
-        """Ask the candidate to terminate; its group goes on the pending list of later sweeps."""
-        if candidate is None:
-            return
-        self.forget_host_key(candidate)
-        self.memory.pending_groups.append(self.group)
-        try:
-            self.terminate(candidate["instance_id"], force=True)
-        except StepFailed as error:
-            if error.hopeless:
-                raise
-            # The sweep of a later round terminates it: its group stays on the pending list until then.
-            self.say(f"{candidate['instance_id']} is not terminated yet: {error.code}")
-
-    def terminate(self, instance_id: str, *, force: bool = False) -> None:
-        """Ask an instance to terminate without waiting for it."""
-        self.modules.run(
-            f"{COLLECTION}.candidate_instance", "terminate", state="absent", instance_id=instance_id, force=force
-        )
-
-    def release_address(self, instance_id: str) -> None:
-        """Take the Elastic IP off a kept instance, so that the next candidate can have it."""
-        if self.options.connect == "eip":
-            self._elastic_ip("absent", instance_id)
-
-    def _drop_group(self) -> None:
-        """Delete the group of a failed launch at once."""
-        self.modules.run(f"{COLLECTION}.placement_group", "drop_group", state="absent", name=self.group, wait=False)
-
-    def _sweep(self) -> None:
-        """Delete the groups of discarded candidates that have terminated by now, while the probe runs."""
-        if not self.memory.pending_groups:
-            return
-        try:
-            with self._timed("sweep_s"):
-                swept = self.modules.run(
-                    f"{COLLECTION}.reap",
-                    "sweep",
-                    search_id=self.options.search_id,
-                    owner=self.owner,
-                    placement_groups=list(self.memory.pending_groups),
-                )
-        except StepFailed as error:
-            # They stay on the list for the next round; the candidate of this one is not to blame.
-            self.say(f"the groups of earlier candidates are not swept yet: {error.code}")
-            return
-        left = {entry["id"] for entry in swept["pending"]}
-        self.memory.pending_groups = [name for name in self.memory.pending_groups if name in left]
 
     def _remember(self, result: Result) -> None:
         kind = result["verdict"]["kind"]
@@ -381,7 +277,7 @@ class Round:
     def _back_off(self, result: Result) -> None:
         if result["verdict"]["search_over"]:
             return
-        until_s = time.monotonic() + self.memory.backoff_s()
+        until_s = time.monotonic() + max(self.memory.backoff_s(), self.memory.refused_wait_s)
         while time.monotonic() < until_s:
             self.guard.check()
             time.sleep(min(0.5, max(0.0, until_s - time.monotonic())))
@@ -391,7 +287,8 @@ class Round:
             self.host.close()
 
     @contextlib.contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the seconds that the context lasts to those of this step."""
         started = time.monotonic()
         try:
             yield

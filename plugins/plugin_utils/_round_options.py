@@ -11,6 +11,8 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import CONNECTS, METRICS, STATISTICS, Criteria
+
 #: Connection options of AWS modules: group defaults of module_defaults do not reach modules that an
 #: action starts, so the action hands these on itself.
 AWS_OPTIONS: tuple[str, ...] = (
@@ -31,10 +33,13 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "aws_config": {"type": "dict"},
     "debug_botocore_endpoint_logs": {"type": "bool"},
     "validate_certs": {"type": "bool"},
+    "addresses_from": {"type": "path"},
+    "addresses_refresh_hours": {"type": "float"},
     "allow_spot_survivor": {"type": "bool", "default": False},
     "availability_zone": {"type": "str"},
     "candidate_lifetime_min": {"type": "int", "default": 120},
     "candidate_name": {"type": "str", "default": "DC-Search"},
+    "confirm": {"type": "bool", "default": True},
     "connect": {"type": "str", "default": "public", "choices": ["public", "private", "eip"]},
     "criteria": {"type": "dict", "default": {}},
     "elastic_ip": {"type": "str"},
@@ -58,7 +63,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "max_failures_in_row": {"type": "int", "default": 5},
     "max_hours": {"type": "float"},
     "max_rounds": {"type": "int", "default": 200},
-    "metric": {"type": "str", "default": "wall", "choices": ["wall", "wire"]},
+    "metric": {"type": "str", "default": "wall", "choices": list(METRICS)},
     "placement_group_base": {"type": "str", "default": "dc-machine-cpg"},
     "primary_endpoint": {"type": "str", "required": True},
     "probe": {
@@ -66,12 +71,22 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
         "default": {},
         "options": {
             "block_size": {"type": "int"},
-            "cpu": {"type": "int"},
+            "connect": {"type": "str", "choices": list(CONNECTS), "default": "blocking"},
+            "cpu": {"type": "str"},
+            "error_rate": {"type": "float"},
+            "full_addresses": {"type": "int"},
+            "indifference": {"type": "float"},
             "max_rate": {"type": "int"},
             "max_rate_per_address": {"type": "int"},
-            "probe_mode": {"type": "str"},
+            "probe_mode": {"type": "str", "choices": ["adaptive", "exhaustive"], "default": "adaptive"},
+            "quiet_load": {"type": "float"},
+            "quiet_timeout_s": {"type": "int"},
+            "realtime": {"type": "bool"},
+            "resolve_attempts": {"type": "int"},
             "samples": {"type": "int", "default": 10000},
+            "source_ports": {"type": "int"},
             "timeout_ms": {"type": "int"},
+            "verify_tls": {"type": "bool"},
             "warmup": {"type": "int"},
         },
     },
@@ -83,6 +98,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "search_id": {"type": "str", "required": True},
     "security_group_ids": {"type": "list", "elements": "str", "required": True},
     "ssh_timeout_s": {"type": "int", "default": 300},
+    "statistic": {"type": "str", "default": "best", "choices": list(STATISTICS)},
     "subnet_id": {"type": "str", "required": True},
     "tags": {"type": "dict", "default": {}},
     "user": {"type": "str", "default": "ec2-user"},
@@ -101,10 +117,13 @@ class OptionError(ValueError):
 class RoundOptions:
     """What a round was asked to do. Names and meanings are those of the module's documentation."""
 
+    addresses_from: str | None
+    addresses_refresh_hours: float | None
     allow_spot_survivor: bool
     availability_zone: str | None
     candidate_lifetime_min: int
     candidate_name: str
+    confirm: bool
     connect: str
     criteria: Mapping[str, t.Any]
     elastic_ip: str | None
@@ -130,6 +149,7 @@ class RoundOptions:
     search_id: str
     security_group_ids: Sequence[str]
     ssh_timeout_s: int
+    statistic: str
     subnet_id: str
     tags: Mapping[str, str]
     user: str
@@ -142,7 +162,7 @@ class RoundOptions:
         own: dict[str, t.Any] = {field.name: args.get(field.name) for field in fields(cls) if field.name != "aws"}
         aws = {name: args[name] for name in AWS_OPTIONS if args.get(name) is not None}
         options = cls(aws=aws, **own)
-        for check in (_check_endpoints, _check_counts, _check_choice, _check_key):
+        for check in (_check_endpoints, _check_counts, _check_hits, _check_choice, _check_key):
             check(options)
         return options
 
@@ -150,6 +170,11 @@ class RoundOptions:
     def samples(self) -> int:
         """Handshakes wanted of each address."""
         return int(self.probe["samples"])
+
+    @property
+    def probe_connect(self) -> str:
+        """How the probe waits for the end of a handshake: figures of one way are not compared with another's."""
+        return str(self.probe.get("connect") or "blocking")
 
 
 def check_slots(slots: int, forks: int, connect: str) -> None:
@@ -176,9 +201,17 @@ def _check_counts(options: RoundOptions) -> None:
         ("search_max_rounds", options.max_rounds, 1),
         ("search_qualified_wanted", options.qualified_wanted, 0),
         ("search_candidate_lifetime_min", options.candidate_lifetime_min, 5),
+        ("search_addresses_refresh_hours", options.addresses_refresh_hours or 0.0, 0),
     ):
         if value < least:
             raise OptionError(name, value, f"is below {least}")
+
+
+def _check_hits(options: RoundOptions) -> None:
+    criteria = Criteria.from_dict(options.criteria)
+    if criteria.best_us is not None and criteria.best_min_hits > options.samples:
+        why = f"is more than an address has handshakes (probe_samples: {options.samples})"
+        raise OptionError("search_criteria.best_min_hits", criteria.best_min_hits, why)
 
 
 def _check_choice(options: RoundOptions) -> None:

@@ -24,6 +24,8 @@ class SlotMemory:
     rounds: int = 0
     failures_in_row: int = 0
     shortages_in_row: int = 0
+    #: Seconds to wait because the venue refused every handshake of the last round.
+    refused_wait_s: float = 0.0
     pending_groups: list[str] = field(default_factory=list)
     exhausted_until_s: dict[str, float] = field(default_factory=dict)
 

@@ -2,17 +2,21 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Blocking TCP connects, timed one by one: what the probe is compared with.
+ * TCP connects, timed one by one: what the probe is compared with.
  *
- *   connect ADDRESS PORT COUNT WARMUP
+ *   connect ADDRESS PORT COUNT WARMUP blocking|spin
  *
- * The same system calls as the probe's, without an interpreter around them. Prints two numbers a line: wall time in
- * nanoseconds, and the kernel's round-trip time (tcpi_rtt) in microseconds. Exits 1 at the first connect that fails.
+ * The same system calls as the probe's, without an interpreter around them: a blocking connect, or a non-blocking one
+ * that is called again until it is done. Prints two numbers a line: wall time in nanoseconds, and the kernel's
+ * round-trip time (tcpi_rtt) in microseconds. A connect that fails is made again; exits 1 when a tenth of them do.
  */
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
@@ -25,16 +29,26 @@ static long long now_ns(void)
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
+/* 0 once connected, -1 with errno as connect() has it; a call on a connected socket is EISCONN. */
+static int connect_once(int fd, const struct sockaddr *address, socklen_t size, int spin)
+{
+    int done = connect(fd, address, size);
+    while (spin && done && (errno == EINPROGRESS || errno == EALREADY))
+        done = connect(fd, address, size);
+    return done && !(spin && errno == EISCONN) ? -1 : 0;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc != 5) {
-        fprintf(stderr, "usage: connect ADDRESS PORT COUNT WARMUP\n");
+    if (argc != 6) {
+        fprintf(stderr, "usage: connect ADDRESS PORT COUNT WARMUP blocking|spin\n");
         return 2;
     }
+    int spin = strcmp(argv[5], "spin") == 0;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argv[2]))};
     if (inet_pton(AF_INET, argv[1], &address.sin_addr) != 1)
         return 2;
-    int count = atoi(argv[3]), warmup = atoi(argv[4]);
+    int count = atoi(argv[3]), warmup = atoi(argv[4]), failures_left = count / 10;
     long long *wall_ns = calloc(count, sizeof *wall_ns);
     unsigned *wire_us = calloc(count, sizeof *wire_us);
     struct linger linger = {1, 0};
@@ -43,10 +57,19 @@ int main(int argc, char **argv)
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-        long long start_ns = now_ns();
-        if (connect(fd, (struct sockaddr *)&address, sizeof address)) {
-            perror("connect");
+        if (spin && fcntl(fd, F_SETFL, O_NONBLOCK)) {
+            perror("O_NONBLOCK");
             return 1;
+        }
+        long long start_ns = now_ns();
+        if (connect_once(fd, (struct sockaddr *)&address, sizeof address, spin)) {
+            if (failures_left-- == 0) {
+                perror("connect");
+                return 1;
+            }
+            close(fd);
+            i--;
+            continue;
         }
         long long taken_ns = now_ns() - start_ns;
         struct tcp_info info;

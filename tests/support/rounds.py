@@ -118,6 +118,41 @@ def rack_probe(best_us: float = 150.0, addresses: int = 8, samples: int = SAMPLE
     return probe(list(reversed(found)), samples)
 
 
+def ended(row: Mapping[str, t.Any], how: str, samples: int, by: str = "champion") -> Document:
+    """The same address as an adaptive probe leaves it that ended it after so many handshakes."""
+    best_us, median_us = row["wall"]["best_us"], row["wall"]["median_us"]
+    told = {"how": how, "by": by, "samples": samples, "log_likelihood_ratio": -6.9}
+    return {**address(row["address"], best_us, median_us, samples), "dropped": how == "dropped", "ended": told}
+
+
+def adaptive_probe(best_us: float = 150.0, how: str = "beaten", samples: int = 60) -> Document:
+    """What L(rack_probe) is when every address was ended early, in one way."""
+    made = rack_probe(best_us)
+    for one in made["endpoints"]:
+        one["addresses"] = [ended(row, how, samples) for row in one["addresses"]]
+    return {**made, "method": {**made["method"], "mode": "adaptive"}}
+
+
+def confirm(differences_us: Sequence[float | None], **more: t.Any) -> Document:
+    """A paired comparison with the champion of L(champion) in which the newcomer differed by so many microseconds."""
+    pairs = [
+        {"first": "champion", "champion_us": 150.0, "newcomer_us": None if each is None else 150.0 + each}
+        for each in differences_us
+    ]
+    return {
+        "champion": "i-0abc123",
+        "newcomer": "i-014fc6ce2eed063b7",
+        "outcome": "measured",
+        "failure": None,
+        "endpoint": PRIMARY,
+        "metric": "wall",
+        "statistic": "best",
+        "samples": 100,
+        "pairs": pairs,
+        **more,
+    }
+
+
 def silent_probe(addresses: int = 8) -> Document:
     """A probe that no address answered: three tries each, all of them timeouts."""
     endpoints = []
@@ -132,7 +167,10 @@ def limits(**more: t.Any) -> Document:
     return {
         "primary_endpoint": PRIMARY,
         "metric": "wall",
+        "statistic": "best",
+        "connect": "blocking",
         "samples": SAMPLES,
+        "confirm": False,
         "round_number": 1,
         "max_rounds": 8,
         "failures_in_row": 0,
@@ -199,6 +237,7 @@ def round_result(
         "launch_attempts": [],
         "candidate": candidate(instance_id) if outcome in ("measured", "failed") else None,
         "probe": rack_probe(best_us) if outcome == "measured" else None,
+        "confirm": None,
         "champion_before": champion_before,
         "champion": champion_before,
         "limits": dict(round_limits or limits()),
@@ -229,4 +268,5 @@ def judge(result: Mapping[str, t.Any], criteria: Mapping[str, t.Any] | None = No
         limits=result["limits"],
         failure=result["failure"],
         instance_id=(result["candidate"] or {}).get("instance_id"),
+        confirm=result["confirm"],
     )

@@ -126,7 +126,7 @@ def test_each_round_is_a_block_and_none_a_retry(play: t.Callable[..., subprocess
     assert told.count("TASK [Try candidates until the search is over]") == 1
     for number in (1, 2, 3):
         assert told.count(f"slot-1, round {number} of 3") == 1
-    assert "  fstream-mm: median=170.00µs (198.19.3.1), best=150.00µs (198.19.3.1)\n" in told
+    assert "  fstream-mm: median=170.00µs (198.19.3.1), best=150.00µs (198.19.3.1) of 500\n" in told
     assert "  No capacity: launch: InsufficientInstanceCapacity: no candidate\n" in told
     assert "  New fstream-mm champion! 120.00µs (198.19.3.1)\n" in told
     assert "  Search over: all rounds were used\n" in told
@@ -173,7 +173,7 @@ def test_verbosity_adds_wire_times_and_then_everything(
     play: t.Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     plain, more, all_of_it = (play(ROUNDS, *flags).stdout for flags in ((), ("-v",), ("-vvv",)))
-    assert "[wire]" not in plain and "best=133.00µs (198.19.3.1) [wire]\n" in more
+    assert "[wire]" not in plain and "best=133.00µs (198.19.3.1) of 500 [wire]\n" in more
     assert '"round_id": "search-1-r1"' not in more and '"round_id": "search-1-r1"' in all_of_it
 
 
@@ -185,7 +185,7 @@ def test_rounds_are_shown_where_ok_hosts_are_not(play: t.Callable[..., subproces
 
 def test_output_without_utf_8_says_us(play: t.Callable[..., subprocess.CompletedProcess[str]]) -> None:
     told = play(ROUNDS, PYTHONIOENCODING="ascii").stdout
-    assert "  fstream-mm: median=170.00us (198.19.3.1), best=150.00us (198.19.3.1)\n" in told
+    assert "  fstream-mm: median=170.00us (198.19.3.1), best=150.00us (198.19.3.1) of 500\n" in told
 
 
 def test_hidden_rounds_stay_hidden(play: t.Callable[..., subprocess.CompletedProcess[str]]) -> None:

@@ -22,10 +22,21 @@ from ansible_collections.lowlatency.ec2.plugins.filter.champion import (
     champion_survivors,
     champion_verdict,
 )
-from support.rounds import address, champion, endpoint, limits, probe, round_result, silent_probe
+from support.rounds import (
+    adaptive_probe,
+    address,
+    champion,
+    confirm,
+    endpoint,
+    limits,
+    probe,
+    round_result,
+    silent_probe,
+)
 
 FILTERS = Path(__file__).parents[4] / "plugins" / "filter"
 FAILURE = {"step": "reach", "code": "SshTimeout", "message": "no SSH within 300 s"}
+CONFIRMED = limits(confirm=True)
 ROUNDS: dict[str, dict[str, t.Any]] = {
     "champion": round_result(),
     "anchor": round_result(best_us=101, champion_before=champion()),
@@ -34,6 +45,12 @@ ROUNDS: dict[str, dict[str, t.Any]] = {
     "failed": round_result("failed", failure=FAILURE),
     "silent": round_result(probe=silent_probe()),
     "check mode": round_result("none", round_limits=limits(check_mode=True)),
+    "beaten": round_result(probe=adaptive_probe(130), champion_before=champion()),
+    "a fluke": round_result(probe=probe([endpoint("fstream-mm", [address("a", 90, 200)])])),
+    "confirmed": round_result(
+        best_us=130, champion_before=champion(), round_limits=CONFIRMED, confirm=confirm([-10.0] * 8)
+    ),
+    "not confirmed": round_result(best_us=130, champion_before=champion(), round_limits=CONFIRMED),
 }
 
 
@@ -52,6 +69,8 @@ def test_an_honest_round_gets_its_own_verdict(name: str) -> None:
         ("is_anchor", True),
         ("replaces", "i-9"),
         ("reason", "because"),
+        ("samples", 10_000),
+        ("fluke_chance", 0.5),
         ("search_over", True),
         ("stop_reason", "rounds"),
     ],
@@ -73,6 +92,16 @@ def test_bad_criteria_and_another_measure_are_filter_errors() -> None:
         champion_verdict(round_result(), {"best_us": -1})
     with pytest.raises(AnsibleFilterError, match="only equal measures are compared"):
         champion_verdict({**round_result(), "champion_before": champion(metric="wire")}, {})
+
+
+def test_the_filter_believes_the_pairs_and_not_what_is_said_of_them() -> None:
+    made = json.loads(json.dumps(ROUNDS["confirmed"]))
+    made["confirm"] = {**made["confirm"], "won": 0, "high_us": 5.0}
+    assert champion_verdict(made, {})["is_champion"]
+    for pair in made["confirm"]["pairs"][:2]:
+        pair["newcomer_us"] += 20
+    with pytest.raises(AnsibleFilterError, match="is_champion is True, its figures say False"):
+        champion_verdict(made, {})
 
 
 def test_a_champion_judged_again_in_the_filter_stays_champion() -> None:

@@ -74,6 +74,33 @@ def test_a_champion_without_a_figure_is_never_written(store: FileChampionStore) 
 
 
 @pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"statistic": "p99"}, "its champion's statistic is 'p99', none of best, p0_1"),
+        ({"statistic": "p0_1", "p0_1_us": None}, "its champion's p0_1_us is None, not a number of microseconds"),
+        ({"best_us": "low"}, "its champion's best_us is 'low', not a number of microseconds"),
+    ],
+)
+def test_a_champion_that_nobody_could_be_compared_with_is_never_written(
+    store: FileChampionStore, changed: dict[str, t.Any], told: str
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        store.swap(0, State(champion={**champion(120), **changed}))
+    assert not os.path.exists(store.path)
+
+
+def test_a_document_from_before_there_was_a_statistic_is_read_and_goes_on_as_best(store: FileChampionStore) -> None:
+    old = champion(120, "i-1")
+    for key in ("statistic", "connect", "p0_1_us"):
+        del old[key]
+    store.swap(0, State(champion=old))
+    assert store.read().champion == old
+    assert store.swap(1, State(champion=champion(110, "i-2"))).generation == 2
+    with pytest.raises(ChampionMismatch, match=r"\(p0_1, blocking\)"):
+        store.swap(2, State(champion=champion(100, statistic="p0_1")))
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("", "Expecting value"),

@@ -55,11 +55,20 @@ def test_limits_leave_unknown_keys_to_others() -> None:
     assert Limits.from_dict(limits(note="x")).max_rounds == 8
 
 
+def test_limits_from_before_there_was_a_choice_are_those_of_the_plain_rule() -> None:
+    old = {key: value for key, value in limits().items() if key not in ("statistic", "connect", "confirm")}
+    held = Limits.from_dict(old)
+    assert (held.statistic, held.connect, held.confirm) == ("best", "blocking", False)
+
+
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
         ({"primary_endpoint": ""}, "limits.primary_endpoint: '' names no endpoint"),
         ({"metric": "cpu"}, "limits.metric: 'cpu' is none of wall, wire"),
+        ({"statistic": "p99"}, "limits.statistic: 'p99' is none of best, p0_1"),
+        ({"connect": "poll"}, "limits.connect: 'poll' is none of blocking, spin"),
+        ({"confirm": "yes"}, "limits.confirm: 'yes' is neither true nor false"),
         ({"samples": 0}, "limits.samples: 0 is not a whole number from 1 on"),
         ({"max_rounds": True}, "limits.max_rounds: True is not a whole number"),
         ({"failures_in_row": -1}, "limits.failures_in_row: -1 is not a whole number from 0 on"),

@@ -31,7 +31,17 @@ from support.rounds import (
 )
 
 UNMET: dict[str, t.Any] = {"median_us": 1, "best_us": 1}
-KEYS = {"kind", "is_champion", "is_anchor", "replaces", "reason", "search_over", "stop_reason"}
+KEYS = {
+    "kind",
+    "is_champion",
+    "is_anchor",
+    "replaces",
+    "reason",
+    "samples",
+    "fluke_chance",
+    "search_over",
+    "stop_reason",
+}
 
 
 def judged(outcome: str = "measured", **more: t.Any) -> dict[str, t.Any]:
@@ -45,7 +55,7 @@ def test_the_first_probed_candidate_is_champion() -> None:
     assert set(found) == KEYS
     assert (found["kind"], found["is_champion"], found["replaces"]) == ("champion", True, None)
     assert (found["search_over"], found["stop_reason"]) == (False, None)
-    assert found["reason"] == "best 150.00µs of fstream-mm (198.19.3.1) is the first"
+    assert found["reason"] == "best 150.00µs of fstream-mm (198.19.3.1, 500 samples) is the first"
 
 
 @pytest.mark.parametrize(("best_us", "wins"), [(142.49, True), (142.5, False), (142.51, False)])
@@ -70,7 +80,7 @@ def test_an_anchor_can_replace_the_champion_and_ends_the_search() -> None:
     found = judged(probe=rack_probe(101), champion_before=champion(142.5), criteria={})
     assert (found["kind"], found["is_anchor"], found["is_champion"]) == ("anchor", True, True)
     assert (found["replaces"], found["stop_reason"]) == ("i-0abc123", "anchor")
-    assert found["reason"].startswith("median 121.00µs of fstream-mm (198.19.3.1) meets 122µs; best 101.00µs of")
+    assert found["reason"].startswith("median 121.00µs of fstream-mm (198.19.3.1, 500 samples) meets 122µs; best")
 
 
 def test_an_anchor_by_another_endpoint_need_not_be_champion() -> None:
@@ -82,7 +92,10 @@ def test_an_anchor_by_another_endpoint_need_not_be_champion() -> None:
 def test_a_wire_search_judges_by_wire() -> None:
     wire = limits(metric="wire")
     found = judged(probe=rack_probe(115), limits=wire, criteria={})
-    assert "median 118.00µs of fstream-mm (198.19.3.1) and 1 more meets 122µs; best 98.00µs" in found["reason"]
+    assert (
+        "median 118.00µs of fstream-mm (198.19.3.1, 500 samples) and 1 more meets 122µs; best 98.00µs"
+        in found["reason"]
+    )
 
 
 MISSING: dict[str, t.Any] = {
@@ -217,14 +230,18 @@ def test_an_earlier_anchor_does_not_end_a_search_for_several() -> None:
 # -- comparing ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("changed", [{"metric": "wire"}, {"samples": 10000}, {"endpoint": "fapi-mm"}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"metric": "wire"}, {"samples": 10000}, {"endpoint": "fapi-mm"}, {"statistic": "p0_1"}, {"connect": "spin"}],
+)
 def test_a_champion_of_another_measure_is_not_compared(changed: dict[str, t.Any]) -> None:
     sat = champion(**changed)
     with pytest.raises(ChampionMismatch) as raised:
         judged(champion_before=sat)
     told = str(raised.value)
-    assert f"{sat['endpoint']}, {sat['metric']} time, {sat['samples']} samples" in told
-    assert "fstream-mm, wall time, 500 samples" in told
+    how = f"({sat['statistic']}, {sat['connect']})"
+    assert f"{sat['endpoint']}, {sat['metric']} time, {sat['samples']} samples {how}" in told
+    assert "fstream-mm, wall time, 500 samples (best, blocking)" in told
     assert "search_reports_dir" in told and "\n" not in told
     with pytest.raises(ChampionMismatch):
         check_comparable(sat, limits())
@@ -257,9 +274,12 @@ def test_the_next_champion_holds_the_contract_and_where_to_connect() -> None:
         "instance_type": "c8g.24xlarge",
         "placement_group": "dc-machine-cpg-1753162526-i-7",
         "best_us": 101,
+        "p0_1_us": 101.4,
         "address": "198.19.3.1",
         "endpoint": "fstream-mm",
         "metric": "wall",
+        "statistic": "best",
+        "connect": "blocking",
         "samples": 500,
         "round_id": "r7",
         "since": "2025-07-22T05:35:26Z",

@@ -10,10 +10,15 @@ import json
 import typing as t
 
 from ansible_collections.lowlatency.ec2.plugins.filter.champion import champion_verdict
-from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import KINDS, next_champion, verdict
+from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import (
+    KINDS,
+    needs_confirmation,
+    next_champion,
+    verdict,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.rounds import SAMPLES, address, candidate, endpoint, limits, probe
+from support.rounds import SAMPLES, address, candidate, confirm, endpoint, limits, probe
 
 #: Decisions are quick, but the machine that tests them may be busy.
 unhurried = settings(deadline=None)
@@ -28,10 +33,12 @@ def addresses(draw: st.DrawFn, whole: bool = False) -> dict[str, t.Any]:
     """An address of a probe; unless it has to be whole, it may be silent, short of samples or spoiled."""
     best_us = draw(figures_us)
     name = f"198.19.3.{draw(st.integers(1, 250))}"
-    samples = SAMPLES if whole else draw(st.sampled_from([SAMPLES, SAMPLES, SAMPLES, SAMPLES - 1, 0]))
+    samples = SAMPLES if whole else draw(st.sampled_from([SAMPLES, SAMPLES, SAMPLES, SAMPLES + 1, SAMPLES - 1, 40, 0]))
     made = address(name, best_us, best_us + draw(st.integers(0, 80)), samples)
     if not whole and samples and draw(st.booleans()):
         made["wall"]["best_us"] = draw(spoiled)
+    if not whole and samples != SAMPLES and draw(st.booleans()):
+        made["ended"] = {"how": draw(st.sampled_from(["above", "beaten", "below", "dropped", "undecided"]))}
     return made
 
 
@@ -90,6 +97,13 @@ held = st.builds(
     max_usd=st.none() | st.just(5.0),
     spent_usd=st.none() | st.floats(0, 10),
     check_mode=st.booleans(),
+    confirm=st.booleans(),
+)
+confirms = st.none() | st.builds(
+    confirm,
+    st.lists(st.sampled_from([-5.0, -5.0, -5.0, 5.0, None]), max_size=8),
+    champion=st.sampled_from(["i-sits", "i-sits", "i-another"]),
+    outcome=st.sampled_from(["measured", "measured", "broke_off"]),
 )
 outcomes = st.sampled_from(["measured", "measured", "measured", "no_capacity", "failed", "none"])
 failures = st.none() | st.just({"code": "SshTimeout", "step": "reach", "message": "no SSH\nwithin 300 s"})
@@ -105,6 +119,7 @@ def rounds(draw: st.DrawFn) -> dict[str, t.Any]:
         "champion_before": draw(champions()),
         "limits": draw(held),
         "failure": draw(failures),
+        "confirm": draw(confirms),
     }
 
 
@@ -147,14 +162,55 @@ def test_no_champion_without_a_whole_finite_figure_of_the_primary(given_: dict[s
         row["wall"]["best_us"]
         for one in rows
         for row in one["addresses"]
-        if row["samples"] >= SAMPLES and row["wall"]["best_us"] is not None and 0 < row["wall"]["best_us"] < 1e9
+        if row["samples"] == SAMPLES and row["wall"]["best_us"] is not None and 0 < row["wall"]["best_us"] < 1e9
     ]
     if found["is_champion"]:
         before = given_["champion_before"]
         assert given_["outcome"] == "measured"
         assert usable and (before is None or min(usable) < before["best_us"])
+        assert before is None or not given_["limits"]["confirm"] or _is_won(given_["confirm"])
     elif given_["outcome"] == "measured" and usable:
-        assert given_["champion_before"]["best_us"] <= min(usable)
+        lost = given_["limits"]["confirm"] and not _is_won(given_["confirm"])
+        assert lost or given_["champion_before"]["best_us"] <= min(usable)
+
+
+def _is_won(found: dict[str, t.Any] | None) -> bool:
+    """Whether a comparison with the champion that sits was whole, and at most one of eight pairs was not won."""
+    if found is None or found["champion"] != "i-sits" or found["outcome"] != "measured":
+        return False
+    return sum(1 for pair in found["pairs"] if (pair["newcomer_us"] or 999) < pair["champion_us"]) >= 7
+
+
+@unhurried
+@given(rounds())
+def test_a_comparison_is_needed_at_most_once_for_each_champion(given_: dict[str, t.Any]) -> None:
+    asked = {key: given_[key] for key in ("outcome", "probe", "champion_before", "limits")}
+    before = needs_confirmation(**asked)
+    if before:
+        assert not verdict(**{**given_, "confirm": None})["is_champion"]
+        assert verdict(**{**given_, "limits": {**given_["limits"], "confirm": False}})["is_champion"]
+        assert not needs_confirmation(**asked, confirm=confirm([], champion="i-sits"))
+
+
+@unhurried
+@given(rounds())
+def test_a_comparison_changes_nothing_but_who_is_champion(given_: dict[str, t.Any]) -> None:
+    found = verdict(**given_)
+    plain = verdict(**{**given_, "limits": {**given_["limits"], "confirm": False}})
+    assert found["is_champion"] <= plain["is_champion"]
+    assert all(found[key] == plain[key] for key in ("is_anchor", "samples", "fluke_chance", "search_over"))
+
+
+@unhurried
+@given(rounds())
+def test_a_fluke_has_a_chance_where_a_pass_hangs_on_a_best(given_: dict[str, t.Any]) -> None:
+    found = verdict(**given_)
+    chance = found["fluke_chance"]
+    assert chance is None or 0 <= chance <= 1
+    if chance is not None:
+        assert found["samples"] == SAMPLES and "a fluke with a chance of" in found["reason"]
+        without_best = {**given_["criteria"], "best_us": None}
+        assert not verdict(**{**given_, "criteria": without_best})["is_anchor"]
 
 
 @unhurried

@@ -27,6 +27,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import (
     blocking_connector,
 )
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import most_attempts
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_schedule import ExhaustiveBlocks
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,6 +90,9 @@ class Bench:
     def _touch(self) -> None:
         self.touches += 1
 
+    def measure(self, block_size: int) -> None:
+        self.campaign.measure(ExhaustiveBlocks(self.records, block_size))
+
     def tries(self) -> Counter[str]:
         return Counter(address for _start, address in self.starts)
 
@@ -111,6 +115,9 @@ def test_handshake_has_a_wall_and_a_wire_time(listener: socket.socket) -> None:
     assert outcome.code == 0
     assert outcome.retransmits == 0
     assert 0 < outcome.wire_us <= outcome.wall_ns / 1_000
+    accepted, peer = listener.accept()
+    accepted.close()
+    assert outcome.port == peer[1]
 
 
 def test_connection_is_closed_with_a_reset(listener: socket.socket) -> None:
@@ -170,6 +177,23 @@ def test_warmup_counts_errors_but_keeps_no_sample() -> None:
     assert (len(record.wall_ns), record.errors["refused"], record.best_ns, record.wanted) == (0, 1, None, 3)
 
 
+def test_ports_are_those_of_the_samples() -> None:
+    record = AddressRecord("e", "a", 443, 3)
+    record.note(ANSWER._replace(port=40_001), measured=False)
+    record.note(ANSWER._replace(port=40_002), measured=True)
+    record.note(REFUSED, measured=True)
+    record.note(ANSWER._replace(port=65_535), measured=True)
+    assert (list(record.ports), len(record.wall_ns)) == ([40_002, 65_535], 2)
+
+
+def test_handshake_without_a_round_trip_time_is_no_sample_and_no_death() -> None:
+    record = AddressRecord("e", "a", 443, 100)
+    for _time in range(30):
+        record.note(ANSWER._replace(wire_us=0), measured=True)
+    assert (len(record.wall_ns), record.dropped) == (0, False)
+    assert (record.errors["other"], record.other_codes) == (30, {"NO_RTT": 30})
+
+
 def test_retransmitted_handshake_is_no_sample_and_no_death() -> None:
     record = AddressRecord("e", "a", 443, 1_000)
     for _time in range(100):
@@ -204,21 +228,21 @@ def test_errors_are_counted_by_kind(code: int, kind: str) -> None:
 
 def test_every_address_reaches_its_samples() -> None:
     bench = Bench(["a", "b", "c"], always(ANSWER), samples=47)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert [len(record.wall_ns) for record in bench.records] == [47, 47, 47]
     assert bench.tries() == {"a": 47, "b": 47, "c": 47}
 
 
 def test_failed_handshakes_are_made_up_for() -> None:
     bench = Bench(["a", "b"], lambda address, tries: TIMEOUT if address == "a" and tries % 25 == 0 else ANSWER)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert [len(record.wall_ns) for record in bench.records] == [50, 50]
     assert bench.records[0].errors["timeout"] == bench.tries()["a"] - 50 > 0
 
 
 def test_tries_end_when_an_address_fails_too_often() -> None:
     bench = Bench(["a"], lambda _address, tries: ANSWER if tries % 2 else REFUSED, samples=400)
-    bench.campaign.measure(10)
+    bench.measure(10)
     record = bench.records[0]
     assert bench.tries()["a"] == most_attempts(400)
     assert len(record.wall_ns) + record.errors["refused"] == most_attempts(400)
@@ -228,7 +252,7 @@ def test_tries_end_when_an_address_fails_too_often() -> None:
 def test_dead_address_is_dropped_in_the_warmup_after_three() -> None:
     bench = Bench(["dead", "a"], lambda address, _try: TIMEOUT if address == "dead" else ANSWER)
     bench.campaign.warm_up(100)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert bench.tries() == {"dead": 3, "a": 50 + 50}
     assert bench.records[0].dropped
     assert bench.records[0].errors["timeout"] == 3
@@ -237,26 +261,68 @@ def test_dead_address_is_dropped_in_the_warmup_after_three() -> None:
 def test_dead_address_is_dropped_after_three_without_a_warmup_too() -> None:
     bench = Bench(["dead"], always(REFUSED))
     bench.campaign.warm_up(0)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert bench.tries() == {"dead": 3}
 
 
 def test_address_that_dies_later_is_dropped_after_twenty_in_a_row() -> None:
     bench = Bench(["a", "b"], lambda address, tries: TIMEOUT if address == "a" and tries > 15 else ANSWER)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert (len(bench.records[0].wall_ns), bench.records[0].errors["timeout"]) == (15, 20)
     assert len(bench.records[1].wall_ns) == 50
 
 
+def test_address_that_fails_in_a_row_sits_out_more_and_more_turns() -> None:
+    bench = Bench(["a", "b"], lambda address, tries: REFUSED if address == "a" and tries > 5 else ANSWER)
+    bench.measure(10)
+    tries = [number for number, (_start, address) in enumerate(bench.starts) if address == "a"]
+    assert len(tries) == 5 + 20
+    at_ns = [bench.starts[number][0] for number in tries[5:]]
+    gaps = [round((after - before) * 200 / NS_PER_S) for before, after in zip(at_ns[1:], at_ns[2:])]
+    # Doubled, up to 64 turns; the block's other address has turns of its own in some of the gaps.
+    assert all(later >= earlier * 0.7 for earlier, later in zip(gaps, gaps[1:]))
+    assert max(gaps) <= 64 * 1.5
+    assert min(gaps[-10:]) >= 64 * 0.7
+
+
+def test_address_that_fails_once_sits_out_nothing() -> None:
+    record = AddressRecord("e", "a", 443, 100)
+    record.note(ANSWER, measured=True)
+    record.note(REFUSED, measured=True)
+    assert not record.sits_out()
+
+
+def test_address_that_answers_again_sits_out_nothing() -> None:
+    record = AddressRecord("e", "a", 443, 100)
+    record.note(ANSWER, measured=True)
+    for _time in range(3):
+        record.note(REFUSED, measured=True)
+    assert [record.sits_out() for _turn in range(4)] == [True, True, True, False]
+    record.note(ANSWER, measured=True)
+    record.note(REFUSED, measured=True)
+    assert not record.sits_out()
+
+
+def test_turns_that_were_sat_out_are_made_up_for_within_the_caps() -> None:
+    bench = Bench(
+        ["a", "b", "c"], lambda address, tries: REFUSED if address == "a" and 10 <= tries < 16 else ANSWER, samples=100
+    )
+    bench.measure(10)
+    assert [len(record.wall_ns) for record in bench.records] == [100, 100, 100]
+    for name in "abc":
+        own = [start for start in bench.starts if start[1] == name]
+        assert mean_rate(own) <= 200 * 1.1
+
+
 def test_nineteen_in_a_row_are_forgiven() -> None:
     bench = Bench(["a"], lambda _address, tries: TIMEOUT if 10 < tries <= 29 else ANSWER)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert (len(bench.records[0].wall_ns), bench.records[0].dropped) == (50, False)
 
 
 def test_addresses_are_interleaved_in_shuffled_blocks() -> None:
     bench = Bench(["a", "b", "c"], always(ANSWER))
-    bench.campaign.measure(10)
+    bench.measure(10)
     order = [address for _start, address in bench.starts]
     blocks = [order[at : at + 30] for at in range(0, 150, 30)]
     assert all(Counter(block) == {"a": 10, "b": 10, "c": 10} for block in blocks)
@@ -272,7 +338,7 @@ def test_warmup_goes_round_the_addresses() -> None:
 def test_no_address_is_no_work() -> None:
     bench = Bench([], always(ANSWER))
     bench.campaign.warm_up(100)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert bench.starts == []
 
 
@@ -301,7 +367,7 @@ def mean_rate(starts: list[tuple[int, str]]) -> float:
 def test_caps_hold_on_average_and_are_used(addresses: int, caps: dict[str, int], expected: int) -> None:
     names = [f"a{n}" for n in range(addresses)]
     bench = Bench(names, always(Outcome(0, 100_000, 90, 0)), samples=3_000 // addresses, **caps)
-    bench.campaign.measure(10)
+    bench.measure(10)
     assert mean_rate(bench.starts) == pytest.approx(expected, rel=0.03)
     for name in names:
         own = [start for start in bench.starts if start[1] == name]
@@ -310,7 +376,7 @@ def test_caps_hold_on_average_and_are_used(addresses: int, caps: dict[str, int],
 
 def test_address_of_two_endpoints_stays_within_its_cap() -> None:
     bench = Bench(["same", "same", "other"], always(ANSWER), samples=500)
-    bench.campaign.measure(10)
+    bench.measure(10)
     own = [start for start in bench.starts if start[1] == "same"]
     assert mean_rate(own) == pytest.approx(200, rel=0.05)
 
@@ -318,7 +384,7 @@ def test_address_of_two_endpoints_stays_within_its_cap() -> None:
 def test_slow_answers_are_not_followed_by_a_burst() -> None:
     # One handshake stalls for 100 ms: only CREDIT_NS of that may be made up for.
     bench = Bench(["a"], lambda _address, tries: TIMEOUT if tries == 20 else ANSWER, samples=40)
-    bench.campaign.measure(10)
+    bench.measure(10)
     stalled_ns = bench.starts[19][0] + TIMEOUT.wall_ns
     in_next_50_ms = [start for start, _address in bench.starts if stalled_ns < start < stalled_ns + 50_000_000]
     assert len(in_next_50_ms) <= (50_000_000 + CREDIT_NS) * 200 / NS_PER_S + 2
@@ -327,7 +393,7 @@ def test_slow_answers_are_not_followed_by_a_burst() -> None:
 def test_dropped_address_does_not_quicken_the_others() -> None:
     # The block was laid out for 2 x 200 a second; after the death of one the other must still keep to 200.
     bench = Bench(["dead", "a"], lambda address, _try: REFUSED if address == "dead" else ANSWER, samples=100)
-    bench.campaign.measure(100)
+    bench.measure(100)
     own = [start for start in bench.starts if start[1] == "a"]
     assert mean_rate(own) <= 200 * 1.05
 
@@ -347,7 +413,7 @@ def test_gaps_are_random_around_their_mean(rate: int, seed: int) -> None:
 
 def test_waiting_is_slept_but_for_the_last_stretch() -> None:
     bench = Bench(["a"], always(ANSWER), samples=500)
-    bench.campaign.measure(10)
+    bench.measure(10)
     whole_ns = bench.starts[-1][0]
     assert bench.clock.slept_ns / whole_ns > 0.9
     spun_ns = bench.clock.looks * bench.clock.step_ns
@@ -356,8 +422,8 @@ def test_waiting_is_slept_but_for_the_last_stretch() -> None:
 
 def test_touch_follows_every_sleep_and_nothing_else() -> None:
     paced = Bench(["a"], always(ANSWER))
-    paced.campaign.measure(10)
+    paced.measure(10)
     assert paced.touches == 49
     busy = Bench(["a"], always(ANSWER), max_rate=1_000_000, max_rate_per_address=1_000_000)
-    busy.campaign.measure(10)
+    busy.measure(10)
     assert busy.touches == 0

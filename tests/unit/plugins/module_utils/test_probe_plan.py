@@ -9,11 +9,17 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._port_spread import MOST_PORTS
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import (
+    CHOICES,
+    DEFAULTS,
     FIRST_CHANCES,
+    MOST_SOURCE_PORTS,
+    Asked,
     BadOption,
     Endpoint,
     allowed_rate,
+    chosen_cpu,
     most_attempts,
     plan_from,
     warmup_shares,
@@ -28,6 +34,7 @@ def options(**changes: Any) -> dict[str, Any]:
         "samples": 10,
         "warmup": 0,
         "probe_mode": "exhaustive",
+        "metric": "wall",
         "timeout_ms": 100,
         "max_rate": 4000,
         "max_rate_per_address": 200,
@@ -49,6 +56,58 @@ def test_plan_keeps_what_was_asked_for() -> None:
     assert (plan.samples, plan.cpu, plan.block_size) == (10, 1, 10)
 
 
+def test_what_is_not_given_takes_its_default() -> None:
+    plan = plan_from({"endpoints": [endpoint()]}, [0])
+    assert (plan.probe_mode, plan.samples, plan.connect, plan.realtime) == ("adaptive", 10_000, "blocking", False)
+    assert plan.asked == Asked()
+
+
+def test_plan_keeps_what_adaptive_mode_is_asked() -> None:
+    asked: dict[str, Any] = {
+        "metric": "wire",
+        "median_limit_us": 122.0,
+        "best_limit_us": 0.0,
+        "best_min_hits": 5,
+        "primary_endpoint": "a",
+        "champion_us": 99.5,
+        "champion_statistic": "p0_1",
+        "error_rate": 0.01,
+        "indifference": 0.2,
+        "full_addresses": 1,
+    }
+    assert plan_from(options(**asked), [0]).asked == Asked(**asked)
+
+
+@pytest.mark.parametrize(
+    ("wish", "allowed", "permitted", "cpu"),
+    [
+        ("auto", [0, 1, 2, 3], [], 3),
+        ("auto", [0], [], None),
+        ("auto", [3], [], 3),
+        ("auto", [0, 1], [2, 3], 1),
+        ("any", [0, 1], [], None),
+        (None, [0, 1], [], None),
+        (" AUTO ", [0, 1], [], 1),
+        ("0", [0, 1], [], 0),
+        (1, [0, 1], [], 1),
+        ("3", [0, 1], [2, 3], 3),
+    ],
+)
+def test_cpu_is_chosen(wish: object, allowed: list[int], permitted: list[int], cpu: int | None) -> None:
+    assert chosen_cpu(wish, allowed, permitted.__contains__) == cpu
+
+
+@pytest.mark.parametrize("wish", ["", "-1", "1.5", "0-1", "1,2", "all", "\N{SUPERSCRIPT TWO}", "9" * 5_000])
+def test_what_is_no_cpu_is_refused(wish: str) -> None:
+    with pytest.raises(BadOption, match="is neither auto, any nor the number of a CPU"):
+        chosen_cpu(wish, [0, 1], lambda _cpu: True)
+
+
+def test_bounds_agree_with_their_sources() -> None:
+    assert MOST_SOURCE_PORTS == MOST_PORTS
+    assert {option: words[0] for option, words in CHOICES.items()} == {option: DEFAULTS[option] for option in CHOICES}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -60,6 +119,31 @@ def test_plan_keeps_what_was_asked_for() -> None:
         ({"max_rate_per_address": -5}, "max_rate_per_address: -5 is below 1"),
         ({"block_size": 0}, "block_size: 0 is below 1"),
         ({"resolve_attempts": 0}, "resolve_attempts: 0 is below 1"),
+        ({"probe_mode": "guess"}, "probe_mode: 'guess' is none of adaptive, exhaustive"),
+        ({"metric": "both"}, "metric: 'both' is none of wall, wire"),
+        ({"connect": "poll"}, "connect: 'poll' is none of blocking, spin"),
+        ({"champion_statistic": "p1"}, "champion_statistic: 'p1' is none of best, p0_1"),
+        ({"median_limit_us": -0.5}, "median_limit_us: -0.5 is below 0"),
+        ({"median_limit_us": float("nan")}, "median_limit_us: nan is not a finite number"),
+        ({"best_limit_us": -1.0}, "best_limit_us: -1.0 is below 0"),
+        ({"best_limit_us": float("inf")}, "best_limit_us: inf is not a finite number"),
+        ({"best_min_hits": 0}, "best_min_hits: 0 is below 1"),
+        ({"best_limit_us": 5.0, "best_min_hits": 11}, "best_min_hits: 11 is more than samples (10)"),
+        ({"primary_endpoint": "b"}, "primary_endpoint: 'b' is no endpoint (a)"),
+        ({"champion_us": 9.0}, "champion_us: 9.0 needs a primary_endpoint, whose addresses it is compared with"),
+        ({"champion_us": 0.0, "primary_endpoint": "a"}, "champion_us: 0.0 is not above 0"),
+        ({"error_rate": 0.0}, "error_rate: 0.0 is not between 0 and 0.5"),
+        ({"error_rate": 0.5}, "error_rate: 0.5 is not between 0 and 0.5"),
+        ({"indifference": 0.0}, "indifference: 0.0 is not between 0 and 0.5"),
+        ({"indifference": 0.5}, "indifference: 0.5 is not between 0 and 0.5"),
+        ({"indifference": float("nan")}, "indifference: nan is not between 0 and 0.5"),
+        ({"full_addresses": 0}, "full_addresses: 0 is below 1"),
+        ({"source_ports": -1}, "source_ports: -1 is below 0"),
+        ({"source_ports": 65}, "source_ports: 65 is above 64"),
+        ({"quiet_timeout_s": -1}, "quiet_timeout_s: -1 is below 0"),
+        ({"quiet_timeout_s": 3_601}, "quiet_timeout_s: 3601 is above 3600"),
+        ({"quiet_load": 0.0}, "quiet_load: 0.0 is not above 0"),
+        ({"quiet_load": 1.5}, "quiet_load: 1.5 is above 1"),
         ({"cpu": 7}, "cpu: 7 is not a CPU that this process may use (0, 1)"),
         ({"endpoints": []}, "endpoints: [] has no endpoint to measure"),
         ({"endpoints": [endpoint(name=" ")]}, "endpoints[0].name: ' ' is empty"),

@@ -9,11 +9,13 @@ import errno
 import json
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import ERROR_KINDS, AddressRecord, Outcome
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import Endpoint
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import Asked, Endpoint
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_result import (
     address_result,
+    endings,
     endpoint_result,
     handshakes_tried,
+    limit_out_of_reach,
     lowest,
     progress,
 )
@@ -31,6 +33,7 @@ outcomes = st.lists(
         st.integers(1, 10**9),
         st.integers(1, 10**6),
         st.sampled_from([0, 0, 0, 1]),
+        st.integers(1, 65_535),
     ),
     max_size=60,
 )
@@ -80,6 +83,7 @@ def test_endpoint_names_its_best_addresses() -> None:
     result = endpoint_result(
         ENDPOINT,
         Resolution(("192.0.2.1", "192.0.2.2", "192.0.2.3"), None),
+        (),
         [
             dead("192.0.2.1"),
             record("192.0.2.2", (110_000, 95), (120_000, 100), (130_000, 101)),
@@ -87,20 +91,66 @@ def test_endpoint_names_its_best_addresses() -> None:
         ],
     )
     assert (result["name"], result["host"], result["port"]) == ("fstream-mm", "fstream-mm.binance.com", 443)
-    assert result["best_median"] == {"address": "192.0.2.2", "wall_us": 120.0, "wire_us": 100}
-    assert result["best"] == {"address": "192.0.2.3", "wall_us": 98.0, "wire_us": 81}
+    assert result["best_median"] == {"address": "192.0.2.2", "wall_us": 120.0, "wire_us": 100, "samples": 3}
+    assert result["best"] == {"address": "192.0.2.3", "wall_us": 98.0, "wire_us": 81, "samples": 3}
     assert result["resolve_error"] is None
 
 
 def test_endpoint_that_nobody_answers_for_has_no_best() -> None:
-    result = endpoint_result(ENDPOINT, Resolution(("192.0.2.1",), None), [dead("192.0.2.1")])
+    result = endpoint_result(ENDPOINT, Resolution(("192.0.2.1",), None), (), [dead("192.0.2.1")])
     assert (result["best_median"], result["best"]) == (None, None)
 
 
 def test_endpoint_that_does_not_resolve_says_why() -> None:
-    result = endpoint_result(ENDPOINT, Resolution((), ("EAI_NONAME", "Name or service not known")), [])
+    result = endpoint_result(ENDPOINT, Resolution((), ("EAI_NONAME", "Name or service not known")), (), [])
     assert result["resolve_error"] == {"code": "EAI_NONAME", "message": "Name or service not known"}
     assert (result["addresses"], result["best_median"], result["best"]) == ([], None, None)
+
+
+def ended(record: AddressRecord, how: str) -> AddressRecord:
+    record.ended = {"how": how, "by": "median", "samples": len(record.wall_ns), "log_likelihood_ratio": -7.0}
+    return record
+
+
+def test_full_addresses_are_not_compared_with_others() -> None:
+    full = ended(record("192.0.2.1", (110_000, 95), (120_000, 96), (130_000, 97)), "full")
+    lucky = ended(record("192.0.2.2", (90_000, 80)), "above")
+    result = [address_result(one) for one in (full, lucky)]
+    for figure in ("best_us", "median_us"):
+        winner = lowest(result, figure)
+        assert winner is not None
+        assert (winner["address"], winner["samples"]) == ("192.0.2.1", 3)
+    alone = lowest(result[1:], "best_us")
+    assert alone == {"address": "192.0.2.2", "wall_us": 90.0, "wire_us": 80, "samples": 1}
+
+
+def test_endings_are_counted_in_order() -> None:
+    records = [ended(record("a"), how) for how in ("above", "full", "dropped", "above")]
+    assert endings([*records, record("open")]) == "1 full, 2 above, 1 dropped"
+
+
+def test_a_limit_that_nothing_reached_is_told_by_its_metric() -> None:
+    records = [record("a", (120_000, 100), (98_100, 91)), record("b")]
+    assert limit_out_of_reach(records, Asked(median_limit_us=90.5)) == (
+        "No handshake reached a limit: the lowest took 98.1 us, the limit is 90.5 us."
+    )
+    assert limit_out_of_reach(records, Asked(median_limit_us=50.0, best_limit_us=98.1)) == ""
+    assert limit_out_of_reach(records, Asked(best_limit_us=95.0, metric="wire")) == ""
+    assert limit_out_of_reach(records, Asked(best_limit_us=90.0, metric="wire")).startswith("No handshake")
+    assert limit_out_of_reach(records, Asked()) == limit_out_of_reach(records[1:], Asked(best_limit_us=1.0)) == ""
+
+
+def test_progress_expects_full_samples_of_as_many_as_may_get_them() -> None:
+    records = [
+        record("a", (1, 1), samples=100),
+        record("b", samples=100),
+        record("c", samples=100),
+        ended(record("d", (1, 1), (1, 1), samples=100), "above"),
+    ]
+    exhaustive, adaptive = (progress("measure", records, 1.0, most_full) for most_full in (None, 1))
+    assert (exhaustive["handshakes_done"], exhaustive["handshakes_total"]) == (3, 302)
+    assert (adaptive["handshakes_done"], adaptive["handshakes_total"]) == (3, 102)
+    assert adaptive["addresses_decided"] == 1
 
 
 def test_a_tie_goes_to_the_lower_wire_time_then_to_the_first() -> None:
@@ -116,7 +166,7 @@ def test_any_outcome_gives_valid_json_that_adds_up(histories: list[list[Outcome]
     for one, history in zip(records, histories):
         for outcome in history:
             one.note(outcome, measured=True)
-    result = endpoint_result(ENDPOINT, Resolution((), None), records)
+    result = endpoint_result(ENDPOINT, Resolution((), None), (), records)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert handshakes_tried(records) == sum(len(history) for history in histories)
     for address in result["addresses"]:
@@ -139,6 +189,7 @@ def test_progress_counts_samples_and_shows_the_best_of_each_endpoint() -> None:
         "handshakes_total": 9,
         "addresses": 3,
         "addresses_dropped": 1,
+        "addresses_decided": 0,
         "elapsed_s": 1.235,
-        "best": [{"name": "a", "address": "192.0.2.2", "wall_us": 98.1}],
+        "best": [{"name": "a", "address": "192.0.2.2", "wall_us": 98.1, "samples": 2}],
     }

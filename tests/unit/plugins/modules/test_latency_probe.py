@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import CHOICES, DEFAULTS
 from ansible_collections.lowlatency.ec2.plugins.modules import latency_probe
 from support.probe_process import run_probe_module
 
@@ -29,7 +30,8 @@ def test_module_measures_and_returns_what_it_documents() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=4_096) as listener:
         port = listener.getsockname()[1]
         endpoints = [{**ENDPOINT, "port": port}, {"name": "two", "host": "a..b"}]
-        result = run_probe_module({"endpoints": endpoints, "samples": 20, "max_rate_per_address": 2_000}).result
+        options = {"samples": 20, "max_rate_per_address": 2_000, "source_ports": 2, "verify_tls": True}
+        result = run_probe_module({"endpoints": endpoints, **options}).result
     assert result["changed"] is False
     assert result["endpoints"][0]["addresses"][0]["samples"] == 20
     assert result["handshakes"] == 20
@@ -46,7 +48,7 @@ def test_check_mode_makes_no_handshake() -> None:
             listener.accept()
     assert (result["changed"], result["handshakes"], result["handshakes_planned"]) == (False, 0, 10_000)
     assert result["msg"] == (
-        "Would measure 10000 handshakes with 1 address of 1 endpoint, at most 200 a second, 50 s or more."
+        "Would measure at most 10000 handshakes with 1 address of 1 endpoint, at most 200 a second."
     )
 
 
@@ -55,7 +57,12 @@ def test_check_mode_makes_no_handshake() -> None:
     [
         ({"samples": 0}, "samples: 0 is below 1"),
         ({"endpoints": [ENDPOINT, ENDPOINT]}, "endpoints[0].name: 'one' is the name of more than one endpoint"),
-        ({"probe_mode": "guess"}, "value of probe_mode must be one of: exhaustive, got: guess"),
+        ({"probe_mode": "guess"}, "value of probe_mode must be one of: adaptive, exhaustive, got: guess"),
+        ({"median_limit_us": -1}, "median_limit_us: -1.0 is below 0"),
+        ({"indifference": 0.5}, "indifference: 0.5 is not between 0 and 0.5"),
+        ({"full_addresses": 0}, "full_addresses: 0 is below 1"),
+        ({"primary_endpoint": "two"}, "primary_endpoint: 'two' is no endpoint (one)"),
+        ({"cpu": "first"}, "cpu: 'first' is neither auto, any nor the number of a CPU"),
         ({"progress_path": "/nowhere/progress.json"}, None),
     ],
 )
@@ -76,3 +83,10 @@ def test_arguments_and_documentation_agree() -> None:
     for name, spec in specs.items():
         assert documented[name]["type"] == spec["type"]
         assert documented[name].get("default") == spec.get("default")
+        assert documented[name].get("choices") == spec.get("choices")
+
+
+def test_arguments_are_those_of_the_plan() -> None:
+    specs: dict[str, Any] = latency_probe.ARGUMENT_SPEC
+    assert {name: spec.get("default") for name, spec in specs.items() if not spec.get("required")} == DEFAULTS
+    assert {name: tuple(spec["choices"]) for name, spec in specs.items() if "choices" in spec} == CHOICES

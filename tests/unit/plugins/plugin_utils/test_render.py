@@ -9,13 +9,14 @@ from __future__ import annotations
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import (
     champion_lines,
+    log_lines,
     microseconds,
     reap_line,
     round_lines,
     stop_text,
     to_ascii,
 )
-from support.rounds import champion, limits, rack_probe, round_result, silent_probe
+from support.rounds import adaptive_probe, champion, confirm, limits, rack_probe, round_result, silent_probe
 
 FAILURE = {"step": "launch", "code": "InsufficientInstanceCapacity", "message": "no candidate: no_capacity"}
 UNMET = {"median_us": 1, "best_us": 1}
@@ -26,18 +27,18 @@ def test_a_new_champion_in_the_manner_of_the_first_search() -> None:
     assert [line.text for line in round_lines(made)] == [
         "[2025-07-22T05:35:26+00:00] i-014fc6ce2eed063b7  c8g.24xlarge  slot-1, round 1 of 8"
         "  dc-machine-cpg-1753162526-63b7",
-        "  fapi-mm: median=165.30µs (198.19.1.1), best=145.30µs (198.19.1.1)",
-        "  ws-fapi-mm: median=155.30µs (198.19.2.1), best=135.30µs (198.19.2.1)",
-        "  fstream-mm: median=145.30µs (198.19.3.1), best=125.30µs (198.19.3.1)",
-        "  Passed: False. Champion: best 125.30µs of fstream-mm (198.19.3.1) beats 142.50µs of i-0abc123",
+        "  fapi-mm: median=165.30µs (198.19.1.1), best=145.30µs (198.19.1.1) of 500",
+        "  ws-fapi-mm: median=155.30µs (198.19.2.1), best=135.30µs (198.19.2.1) of 500",
+        "  fstream-mm: median=145.30µs (198.19.3.1), best=125.30µs (198.19.3.1) of 500",
+        "  Passed: False. Champion: best 125.30µs of fstream-mm (198.19.3.1, 500 samples) beats 142.50µs of i-0abc123",
         "  New fstream-mm champion! 125.30µs (198.19.3.1)",
-        "    Replacing old champion i-0abc123 (142.50µs)",
+        "    Replacing old champion i-0abc123 (142.50µs of 500)",
     ]
 
 
 def test_a_rejected_round_tells_who_sits() -> None:
     lines = round_lines(round_result(criteria=UNMET, champion_before=champion()))
-    assert lines[-1].text == "  Champion: i-0abc123 (142.50µs)"
+    assert lines[-1].text == "  Champion: i-0abc123 (142.50µs of 500)"
     assert "Rejected: best 150.00µs" in lines[-2].text
 
 
@@ -54,13 +55,13 @@ def test_a_qualified_candidate_passes() -> None:
 
 def test_with_verbosity_both_metrics_are_shown() -> None:
     texts = [line.text for line in round_lines(round_result(best_us=150), verbosity=1)]
-    assert "  fstream-mm: median=170.00µs (198.19.3.1), best=150.00µs (198.19.3.1) [wall]" in texts
-    assert "  fstream-mm: median=153.00µs (198.19.3.1), best=133.00µs (198.19.3.1) [wire]" in texts
+    assert "  fstream-mm: median=170.00µs (198.19.3.1), best=150.00µs (198.19.3.1) of 500 [wall]" in texts
+    assert "  fstream-mm: median=153.00µs (198.19.3.1), best=133.00µs (198.19.3.1) of 500 [wire]" in texts
 
 
 def test_a_wire_search_shows_wire_and_says_so() -> None:
     texts = [line.text for line in round_lines(round_result(round_limits=limits(metric="wire")))]
-    assert "  fstream-mm: median=153.00µs (198.19.3.1), best=133.00µs (198.19.3.1) [wire]" in texts
+    assert "  fstream-mm: median=153.00µs (198.19.3.1), best=133.00µs (198.19.3.1) of 500 [wire]" in texts
     assert not any("[wall]" in text for text in texts)
 
 
@@ -114,11 +115,42 @@ def test_the_champion_tells_where_to_connect() -> None:
     lines = champion_lines({"champion": champion(125.3, "i-def456")})
     assert lines[:4] == [
         "Current fstream-mm champion: i-def456 (c8g.24xlarge)",
-        "  Best latency: 125.30µs (198.19.3.1, wall time)",
+        "  Best latency: 125.30µs (198.19.3.1, wall time, 500 samples)",
         "  Placement Group: dc-machine-cpg-1753162526-f456",
         "  Status: PROTECTED - Will persist after the search",
     ]
     assert lines[4].startswith("  For fapi-mm.binance.com use 198.19.1.1 (")
+
+
+def test_what_ended_early_is_shown_with_its_count() -> None:
+    made = round_result(probe=adaptive_probe(150), criteria=UNMET, champion_before=champion())
+    texts = [line.text for line in round_lines(made)]
+    assert "  fstream-mm: median=170.00µs (198.19.3.1), best=150.00µs (198.19.3.1) of 60, ended early" in texts
+    told = "\n".join(log_lines(made))
+    assert "198.19.3.1      60 samples; wall best=150.00µs" in told
+    assert "errors: none; ended beaten by champion" in told
+
+
+def test_a_comparison_in_pairs_is_in_the_log_figure_by_figure() -> None:
+    made = round_result(
+        best_us=125.3,
+        criteria=UNMET,
+        champion_before=champion(),
+        round_limits=limits(confirm=True),
+        confirm=confirm([-10.0] * 6 + [None, -10.0]),
+    )
+    told = "\n".join(log_lines(made))
+    pairs = ", ".join(["150.00µs/140.00µs"] * 6 + ["150.00µs/-", "150.00µs/140.00µs"])
+    assert f"  Compared in turn with i-0abc123 (champion/newcomer, 100 samples each): {pairs}\n" in told
+    assert "Compared" not in "\n".join(log_lines(round_result()))
+
+
+def test_a_champion_by_the_quantile_shows_it_and_says_so() -> None:
+    made = round_result(criteria=UNMET, round_limits=limits(statistic="p0_1"))
+    texts = [line.text for line in round_lines(made)]
+    assert "  New fstream-mm champion! 150.40µs, 0.1 % quantile (198.19.3.1)" in texts
+    status = champion_lines({"champion": made["champion"]})
+    assert status[1] == "  Best latency: 150.40µs, 0.1 % quantile (198.19.3.1, wall time, 500 samples)"
 
 
 def test_a_pass_of_the_reaper_says_what_it_waits_for() -> None:

@@ -17,7 +17,18 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports, ReportsError, check_writable
-from support.rounds import SAMPLES, address, champion, endpoint, limits, probe, rack_probe, round_result, silent_probe
+from support.rounds import (
+    SAMPLES,
+    adaptive_probe,
+    address,
+    champion,
+    endpoint,
+    limits,
+    probe,
+    rack_probe,
+    round_result,
+    silent_probe,
+)
 
 DAY = "2025-07-22"
 HEADER = (
@@ -77,6 +88,24 @@ def test_cells_without_a_figure_are_empty(reports: Reports) -> None:
     reports.write_round(round_result(probe=silent_probe()))
     row = text_of(reports, f"latency_{DAY}.csv").splitlines()[1]
     assert row == f"2025-07-22T05:35:26+00:00,i-014fc6ce2eed063b7,c8g.24xlarge{',' * 13}False"
+
+
+def test_what_an_adaptive_probe_ended_early_has_the_figures_that_were_measured(reports: Reports) -> None:
+    early = adaptive_probe(150)
+    # One address of one endpoint has all samples: it alone stands for its endpoint.
+    early["endpoints"][0]["addresses"][3] = address("198.19.1.4", 190, 230)
+    reports.write_round(round_result(probe=early, champion_before=champion()))
+    row = next(csv.DictReader(text_of(reports, f"latency_{DAY}.csv").splitlines()))
+    assert ",".join(row) == HEADER
+    assert (row["best_best_us_fstream-mm"], row["best_median_us_fstream-mm"]) == ("150.00", "170.00")
+    assert (row["best_best_us_fapi-mm"], row["best_best_ip_fapi-mm"]) == ("190.00", "198.19.1.4")
+    assert row["passed"] == "False"
+
+
+def test_what_ended_early_never_passes(tmp_path: Path) -> None:
+    reports = Reports(str(tmp_path), criteria={})
+    reports.write_round(round_result(probe=adaptive_probe(90, "below"), champion_before=champion()))
+    assert text_of(reports, f"latency_{DAY}.csv").endswith(",False\n")
 
 
 def test_rounds_that_probed_nothing_have_no_row(reports: Reports) -> None:
@@ -174,6 +203,7 @@ def test_the_first_champion_in_the_block_of_the_first_search(reports: Reports) -
         "  Optimal IP: 198.19.3.1\n"
         "  Placement Group: dc-machine-cpg-1753162526-63b7\n"
         "  Status: PROTECTED - Will persist after script termination\n"
+        "  Samples: 500 (wall time, best)\n"
         f"{RULE}\n"
     )
 
@@ -202,6 +232,7 @@ def test_lost_survivors_are_logged_with_the_time_they_were_missed(tmp_path: Path
     reports.write_lost(state, ["i-1", "i-3"])
     assert events(reports) == ["CHAMPION_LOST", "QUALIFIED_LOST"]
     assert text_of(reports, f"champion_log_{DAY}.txt").startswith("2025-07-22T21:00:00+00:00 - CHAMPION_LOST\n")
+    assert text_of(reports, f"champion_log_{DAY}.txt").count("  Samples: 500 (wall time, best)\n") == 2
     reports.write_lost(state, [])
     assert len(events(reports)) == 2
 

@@ -43,6 +43,7 @@ def args(tmp_path: Path) -> dict[str, t.Any]:
 def test_good_options_pass(args: dict[str, t.Any]) -> None:
     options = RoundOptions.from_args(args)
     assert options.samples == 100
+    assert (options.statistic, options.confirm, options.probe_connect) == ("best", True, "blocking")
     assert options.aws == {"region": "ap-northeast-1"}
 
 
@@ -53,6 +54,7 @@ def test_good_options_pass(args: dict[str, t.Any]) -> None:
         ({"endpoints": []}, "search_endpoints: [] is empty"),
         ({"instance_types": []}, "search_instance_types: [] is empty"),
         ({"probe": {"samples": 0}}, "probe_samples: 0"),
+        ({"criteria": {"best_min_hits": 101}}, "search_criteria.best_min_hits: 101 is more than an address has"),
         ({"max_rounds": 0}, "search_max_rounds: 0"),
         ({"qualified_wanted": -1}, "search_qualified_wanted: -1"),
         ({"candidate_lifetime_min": 1}, "search_candidate_lifetime_min: 1"),
@@ -66,6 +68,11 @@ def test_bad_input_is_named(args: dict[str, t.Any], changed: dict[str, t.Any], n
     message = str(caught.value)
     assert message.startswith(named)
     assert "\n" not in message
+
+
+def test_hits_are_no_matter_where_no_best_is_asked_for(args: dict[str, t.Any]) -> None:
+    criteria = {"best_us": None, "best_min_hits": 101}
+    assert RoundOptions.from_args({**args, "criteria": criteria}).criteria == criteria
 
 
 def test_an_endpoint_named_twice(args: dict[str, t.Any]) -> None:

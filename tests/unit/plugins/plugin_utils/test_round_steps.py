@@ -13,126 +13,9 @@ import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGone
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import ARGUMENT_SPEC, RoundOptions
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import SlotMemory
 from support.rounds import rack_probe, silent_probe
-
-UNMET = {"median_us": 1, "best_us": 1}
-
-
-class Stage:
-    """What a round acts on: it writes down each step, can fail at one of them, and answers as the modules do."""
-
-    def __init__(self, *, stop_before: str = "", fail_at: str = "", code: str = "Broken") -> None:
-        self.steps: list[str] = []
-        self.options: dict[str, dict[str, t.Any]] = {}
-        self.probe: dict[str, t.Any] = rack_probe(120.0)
-        self.instance = "i-0"
-        self.shortage = False
-        self._stop_before, self._fail_at, self._code = stop_before, fail_at, code
-
-    def step(self, name: str) -> None:
-        if name == self._stop_before:
-            raise ControllerGone("the controller has ended")
-        self.steps.append(name)
-        if name == self._fail_at:
-            raise StepFailed(name, self._code, "it broke")
-
-    # as ControllerModules
-    def run(self, module: str, step: str, /, **options: t.Any) -> dict[str, t.Any]:
-        self.options[step] = {"module": module, **options}
-        self.step(step)
-        if step == "launch":
-            return self._launched(options["instance_types"])
-        if step == "recover":
-            return {"candidates": [{"instance_id": each, "state": "running"} for each in options["instance_ids"]]}
-        return {"pending": []}
-
-    def _launched(self, types: list[str]) -> dict[str, t.Any]:
-        attempts = [{"instance_type": each, "code": "InsufficientInstanceCapacity", "message": ""} for each in types]
-        candidate = {
-            "instance_id": self.instance,
-            "instance_type": types[0],
-            "public_ip_address": "198.18.4.1",
-            "private_ip_address": "198.18.0.9",
-            "market": "on-demand",
-        }
-        if self.shortage:
-            return {"outcome": "no_capacity", "launched": False, "candidate": None, "attempts": attempts}
-        return {"outcome": "launched", "launched": True, "candidate": candidate, "attempts": []}
-
-    # as CandidateHost
-    def wait_for_ssh(self, timeout_s: float) -> float:
-        self.step("ssh")
-        return 0.0
-
-    def probe_from(self, *given: t.Any) -> dict[str, t.Any]:
-        self.step("probe")
-        meanwhile = given[-1]
-        meanwhile()
-        return self.probe
-
-    def command(self, _command: str) -> tuple[int, str, str]:
-        self.step("cancel_timer")
-        return 0, "", ""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    # as ControllerGuard
-    def check(self) -> None:
-        self.step("guard")
-
-
-class Host:
-    """The candidate's side of a stage."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.wait_for_ssh, self.command, self.close = stage.wait_for_ssh, stage.command, stage.close
-        self.probe = stage.probe_from
-
-
-def make_round(folder: Path, stage: Stage, memory: SlotMemory | None = None, **changed: t.Any) -> Round:
-    key = folder / "key.pem"
-    key.write_text("key", encoding="utf-8")
-    given = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
-    endpoints = [{"name": each["name"], "host": each["host"], "port": 443} for each in stage.probe["endpoints"]]
-    options = RoundOptions.from_args(
-        {
-            **given,
-            "criteria": UNMET,
-            "endpoints": endpoints,
-            "image_id": "ami-1",
-            "instance_types": ["c8g.large", "c7i.large"],
-            "key_name": "dc-machine",
-            "key_path": str(key),
-            "primary_endpoint": "fstream-mm",
-            "probe": {"samples": stage.probe["method"]["samples"]},
-            "reports_dir": str(folder),
-            "search_id": "test",
-            "security_group_ids": ["sg-1"],
-            "subnet_id": "subnet-1",
-            **changed,
-        }
-    )
-    return Round(
-        options,
-        slot="slot-1",
-        owner="machine:1:2:slot-1",
-        modules=t.cast(t.Any, stage),
-        connect=lambda **_given: t.cast(t.Any, Host(stage)),
-        store=FileChampionStore(folder / "champion_state.json"),
-        reports=Reports(str(folder)),
-        guard=t.cast(t.Any, stage),
-        memory=memory or SlotMemory(),
-        say=lambda _text: None,
-    )
-
-
-def steps_of(stage: Stage) -> list[str]:
-    return [step for step in stage.steps if step != "guard"]
+from support.stage import Stage, make_round, steps_of
 
 
 def test_the_first_candidate_is_protected_before_it_is_champion(tmp_path: Path) -> None:
@@ -296,3 +179,52 @@ def test_a_replaced_champion_that_cannot_be_ended_now_is_ended_by_a_later_run(tm
     make_round(tmp_path, later).run()
     assert later.steps.index("terminate") < later.steps.index("placement_group")
     assert FileChampionStore(tmp_path / "champion_state.json").read().retiring == ()
+
+
+def test_all_candidates_of_a_search_are_probed_on_one_list_of_addresses(tmp_path: Path) -> None:
+    first, second, other = Stage(), Stage(), Stage()
+    second.instance, other.instance = "i-1", "i-2"
+    for stage, search_id in ((first, "test"), (second, "test"), (other, "another")):
+        stage.probe = rack_probe(300.0)
+        make_round(tmp_path, stage, search_id=search_id).run()
+    asked = [stage.options["round_probe"]["endpoints"] for stage in (first, second, other)]
+    assert all(not each.get("addresses") for each in asked[0] + asked[2])
+    assert [each["addresses"] for each in asked[1]] == [
+        [f"198.19.{network}.{last}" for last in range(1, 9)] for network in (1, 2, 3)
+    ]
+
+
+def test_a_list_of_addresses_that_cannot_be_read_is_found_before_anything_is_launched(tmp_path: Path) -> None:
+    (tmp_path / "addresses_test.json").write_text("{", encoding="utf-8")
+    stage = Stage()
+    with pytest.raises(ValueError, match=r"addresses_test\.json is no list of addresses"):
+        make_round(tmp_path, stage).run()
+    assert steps_of(stage) == []
+
+
+def test_a_list_that_is_spoiled_during_a_launch_ends_the_round_and_puts_the_candidate_away(tmp_path: Path) -> None:
+    stage = Stage()
+    made = make_round(tmp_path, stage)
+    wait_for_ssh = stage.wait_for_ssh
+
+    def spoil(timeout_s: float) -> float:
+        (tmp_path / "addresses_test.json").write_text("{", encoding="utf-8")
+        return wait_for_ssh(timeout_s)
+
+    stage.wait_for_ssh = spoil  # type: ignore[method-assign]
+    with pytest.raises(StepFailed, match="is no list of addresses"):
+        made.run()
+    assert steps_of(stage)[-1] == "terminate"
+
+
+def test_a_venue_that_refuses_everybody_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    stage = Stage()
+    stage.probe = silent_probe()
+    for one in stage.probe["endpoints"]:
+        for row in one["addresses"]:
+            row["errors"] = {**row["errors"], "timeout": 0, "refused": 3}
+    memory = SlotMemory()
+    make_round(tmp_path, stage, memory, max_rounds=1).run()
+    assert memory.refused_wait_s == 60.0
+    make_round(tmp_path, Stage(), memory, max_rounds=2).run()
+    assert memory.refused_wait_s == 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -16,6 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from ansible_collections.lowlatency.ec2.plugins.module_utils._address_book import (
+    ALIVE,
+    REFUSED,
+    EndpointBook,
+    checked,
+    named,
+)
+from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import document_from
 
 ROOT = Path(__file__).resolve().parents[4]
 PLAY = """
@@ -98,8 +108,18 @@ def test_it_measures_and_tells_a_person(command: Path, port: int) -> None:
     assert done.returncode == 0, done.stderr
     head, first, last = done.stdout.splitlines()
     assert head.startswith("ENDPOINT")
-    assert first.split()[:4] == ["mine", "127.0.0.1", "20", "0"]
-    assert last == "Measured 20 handshakes with 1 address of 1 endpoint."
+    assert first.split()[:7] == ["mine", "127.0.0.1", "20", "0", "full", "by", "count"]
+    assert last == "Measured 20 handshakes with 1 address (1 full) of 1 endpoint."
+
+
+def test_it_decides_by_limits_and_says_that_none_can_be_reached(command: Path, port: int) -> None:
+    limits = ("--median-limit-us", "0.1", "--best-limit-us", "0.1", "--max-rate-per-address", "4000")
+    done = run(command, "--endpoint", f"mine=localhost:{port}", *limits)
+    assert done.returncode == 0, done.stderr
+    _head, first, last = done.stdout.splitlines()
+    assert first.split()[4] == "above"
+    assert int(first.split()[2]) < 1_000
+    assert "(1 above) of 1 endpoint. No handshake reached a limit: the lowest took " in last
 
 
 def test_it_gives_the_modules_result_as_json(command: Path, port: int) -> None:
@@ -107,7 +127,7 @@ def test_it_gives_the_modules_result_as_json(command: Path, port: int) -> None:
     result = json.loads(done.stdout)
     (endpoint,) = result["endpoints"]
     assert (endpoint["name"], endpoint["port"], endpoint["best"]["address"]) == ("nowhere.invalid", port, "127.0.0.1")
-    assert result["method"]["samples"] == 20
+    assert (result["method"]["samples"], result["method"]["mode"]) == (20, "adaptive")
 
 
 def test_an_endpoint_that_does_not_answer_is_told(command: Path) -> None:
@@ -115,7 +135,45 @@ def test_an_endpoint_that_does_not_answer_is_told(command: Path) -> None:
         held.bind(("127.0.0.1", 0))
         done = run(command, "--endpoint", f"closed=localhost:{held.getsockname()[1]}", "--samples", "20")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[1].split() == ["closed", "127.0.0.1", "0", "3"]
+    assert done.stdout.splitlines()[1].split() == [
+        "closed",
+        "127.0.0.1",
+        "0",
+        "3",
+        "dropped",
+        "by",
+        "errors",
+        *"------",
+    ]
+
+
+def test_a_host_without_addresses_is_told(command: Path) -> None:
+    done = run(command, "--endpoint", "nowhere=a..b", "--samples", "20")
+    assert done.returncode == 1
+    _head, *lines = done.stdout.splitlines()
+    assert lines[0] == "nowhere: no address to measure."
+    assert lines[1].endswith("(EAI_NONAME).")
+    assert lines[2:] == ["Measured 0 handshakes with 0 addresses of 1 endpoint."]
+
+
+def test_it_tells_what_is_no_tls_service(command: Path, port: int) -> None:
+    done = run(command, "--endpoint", f"mine=localhost:{port}", "--samples", "20", "--verify-tls")
+    assert "mine: 127.0.0.1 is no TLS service of localhost: " in done.stdout
+
+
+def test_it_has_all_of_the_code_that_it_imports() -> None:
+    parts = yaml.safe_load((ROOT / "roles/probe/vars/main.yml").read_text(encoding="utf-8"))["__probe_parts"]
+    imported = imports_of(ROOT / "roles/probe/files/handshake_probe.py")
+    reached: set[str] = set()
+    while imported - reached:
+        part = min(imported - reached)
+        reached.add(part)
+        imported |= imports_of(ROOT / f"plugins/module_utils/_{part}.py")
+    assert sorted(parts) == sorted(reached)
+
+
+def imports_of(file: Path) -> set[str]:
+    return set(re.findall(r"module_utils\._(\w+) import", file.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +184,10 @@ def test_an_endpoint_that_does_not_answer_is_told(command: Path) -> None:
         (["--endpoint", "host:https"], "'https' is not a port"),
         (["--endpoint", "host:0"], "endpoints[0].port: 0"),
         (["--endpoint", "host", "--samples", "0"], "samples: 0"),
+        (["--endpoint", "host", "--median-limit-us", "-1"], "median_limit_us: -1.0"),
+        (["--endpoint", "host", "--best-limit-us", "nan"], "best_limit_us: nan"),
+        (["--endpoint", "host", "--primary-endpoint", "other"], "primary_endpoint: 'other'"),
+        (["--endpoint", "host", "--connect", "guess"], "--connect"),
         (["--endpoint", "host@::1"], "'::1'"),
         (["--endpoint", "host", "--cpu", "99999"], "cpu: 99999"),
     ],
@@ -135,6 +197,32 @@ def test_a_wrong_argument_is_named(command: Path, arguments: list[str], told: st
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def discovered(folder: Path, port: int) -> str:
+    """A discoverer's document that knows two addresses, of which one answers."""
+    known = named(EndpointBook("nowhere.invalid", port), ["127.0.0.1", "127.0.0.2"], 1_700_000_000)
+    book = {"found": checked(known, {"127.0.0.1": ALIVE, "127.0.0.2": REFUSED}, 1_700_000_000)}
+    path = folder / "addresses.json"
+    path.write_text(json.dumps(document_from(book, 1_700_000_000)), encoding="utf-8")
+    return str(path)
+
+
+def test_it_measures_what_a_discoverer_knows(command: Path, port: int, tmp_path: Path) -> None:
+    document = discovered(tmp_path, port)
+    for asked in ([], ["--endpoint", f"found=nowhere.invalid:{port}"]):
+        done = run(command, *asked, "--addresses-from", document, "--samples", "20", "--json")
+        (endpoint,) = json.loads(done.stdout)["endpoints"]
+        assert endpoint["name"] == "found"
+        assert [address["address"] for address in endpoint["addresses"]] == ["127.0.0.1"]
+
+
+def test_a_document_that_is_none_is_named(command: Path, tmp_path: Path) -> None:
+    (tmp_path / "none.json").write_text("{}", encoding="utf-8")
+    for path in (tmp_path / "none.json", tmp_path / "missing.json"):
+        done = run(command, "--addresses-from", str(path))
+        assert done.returncode == 2
+        assert f"--addresses-from: '{path}'" in done.stderr
 
 
 def test_a_second_run_of_the_role_changes_nothing(command: Path) -> None:

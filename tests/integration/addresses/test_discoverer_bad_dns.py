@@ -1,0 +1,54 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The discoverer where DNS lies, loops, fails or says nothing."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from integration.lab_network.simulated_exchange import inside
+from support.discoverer import Discoverer
+from support.dns_liar import DnsLiar
+
+PORT = 443
+NAMES = {
+    "good.example": ["127.0.0.7", "127.0.0.8"],
+    "lies.example": ["0.0.0.0", "224.0.0.1", "255.255.255.255", "127.0.0.7"],
+    "loops.example": "loop",
+    "fails.example": "failure",
+    "empty.example": "empty",
+    "silent.example": "silent",
+}
+
+
+@pytest.fixture(scope="module")
+def liar() -> Iterator[DnsLiar]:
+    """A namespace with that resolver, and a listener at one address."""
+
+    def listen() -> socket.socket:
+        return socket.create_server(("127.0.0.7", PORT), backlog=256)
+
+    with DnsLiar(NAMES) as liar, inside(liar.name, listen):
+        yield liar
+
+
+@pytest.mark.parametrize("host", sorted(NAMES))
+def test_a_bad_name_harms_neither_the_pass_nor_the_other_endpoint(
+    liar: DnsLiar, program: Path, tmp_path: Path, host: str
+) -> None:
+    discoverer = Discoverer(program, tmp_path, liar.command([]))
+    good = {"name": "good", "host": "good.example", "port": PORT}
+    done = discoverer.run(endpoints=[{"name": "bad", "host": host, "port": PORT}, good])
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    found = discoverer.endpoints()
+    assert found["good"]["addresses"]["127.0.0.7"]["last_alive"] is not None
+    assert found["good"]["addresses"]["127.0.0.8"]["last_alive"] is None
+    wanted = {"good.example": ["127.0.0.7", "127.0.0.8"], "lies.example": ["127.0.0.7"]}.get(host, [])
+    assert list(found["bad"]["addresses"]) == wanted
+    if not wanted:
+        assert done.stdout.startswith("bad: DNS says EAI_")

@@ -12,12 +12,11 @@ and a crash see either the old document or the new one.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import typing as t
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import STATISTICS, number
@@ -26,6 +25,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import (
     check_same_measure,
     statistic_of,
 )
+from ansible_collections.lowlatency.ec2.plugins.module_utils._whole_file import locked, write_whole
 
 SCHEMA_VERSION = 1
 
@@ -249,45 +249,17 @@ class FileChampionStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        # The lock has a file of its own: a lock on the document would be lost with each rename.
-        try:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise StoreError(f"{self.lock_path} cannot be written: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with ExitStack() as held:
+            try:
+                os.makedirs(os.path.dirname(self.path), exist_ok=True)
+                held.enter_context(locked(self.path))
+            except OSError as error:
+                raise StoreError(f"{self.lock_path} cannot be written: {error.strerror}") from error
             yield
-        finally:
-            os.close(lock)
 
     def _write(self, state: State, guard: Callable[[], None] | None) -> None:
         text = json.dumps(state.to_dict(), indent=2, allow_nan=False) + "\n"
-        directory, name = os.path.split(self.path)
-        # One name for all: the lock is held, and what a crash left of it is written over.
-        draft = os.path.join(directory, f".{name}.draft")
         try:
-            try:
-                with open(draft, "w", encoding="utf-8") as file:
-                    file.write(text)
-                    file.flush()
-                    os.fsync(file.fileno())
-                if guard is not None:
-                    guard()
-                os.rename(draft, self.path)
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    os.unlink(draft)
-                raise
-            _sync_directory(directory)
+            write_whole(self.path, text, guard)
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written: {error.strerror}") from error
-
-
-def _sync_directory(directory: str) -> None:
-    # Without this a power cut may undo a rename that was reported as done.
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

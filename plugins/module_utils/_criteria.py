@@ -24,6 +24,9 @@ STATISTICS: tuple[str, ...] = ("best", "p0_1")
 #: How a probe waits for the end of a handshake; the wall times of the two are not comparable.
 CONNECTS: tuple[str, ...] = ("blocking", "spin")
 
+#: Ways in which a probe spreads its samples over addresses.
+PROBE_MODES: tuple[str, ...] = ("adaptive", "exhaustive")
+
 
 class CriteriaError(ValueError):
     """A criterion cannot be used; the message is one line that names C(search_criteria.<key>) and the value."""
@@ -106,6 +109,7 @@ class Limits:
     metric: str = "wall"
     statistic: str = "best"
     connect: str = "blocking"
+    probe_mode: str = "exhaustive"
     confirm: bool = False
     samples: int = 1
     round_number: int = 1
@@ -148,7 +152,12 @@ _LEAST: dict[str, int] = {
 
 
 def _check_limits(limits: Limits) -> None:
-    for key, known in (("metric", METRICS), ("statistic", STATISTICS), ("connect", CONNECTS)):
+    for key, known in (
+        ("metric", METRICS),
+        ("statistic", STATISTICS),
+        ("connect", CONNECTS),
+        ("probe_mode", PROBE_MODES),
+    ):
         if getattr(limits, key) not in known:
             raise LimitsError(f"limits.{key}: {getattr(limits, key)!r} is none of {', '.join(known)}")
     if not isinstance(limits.confirm, bool):

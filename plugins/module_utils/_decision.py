@@ -188,6 +188,7 @@ def _check_comparable(champion: Champion, limits: Limits) -> None:
         "samples": limits.samples,
         "statistic": limits.statistic,
         "connect": limits.connect,
+        "probe_mode": limits.probe_mode,
     }
     check_same_measure(champion, wanted)
     if champion_figure_us(champion) is None:
@@ -209,26 +210,28 @@ def champion_figure_us(champion: Champion) -> float | None:
 
 
 def check_same_measure(champion: Champion, other: Mapping[str, t.Any]) -> None:
-    """Raise ChampionMismatch unless two champions have equal endpoint, metric, statistic, samples and connect."""
+    """Raise ChampionMismatch unless two champions have were measured alike: by all of _terms."""
     if _terms(champion) == _terms(other):
         return
     raise ChampionMismatch(
         f"the champion {champion.get('instance_id')} was measured by {_measure(champion)}, this search measures by"
         f" {_measure(other)}, and only equal measures are compared: set search_primary_endpoint, search_metric,"
-        " search_statistic, probe_connect and probe_samples as for that champion, or give this search a"
+        " search_statistic, probe_connect, probe_mode and probe_samples as for that champion, or give this search a"
         " search_reports_dir of its own"
     )
 
 
 def _terms(champion: Champion) -> tuple[t.Any, ...]:
-    # A document from before there were other ways to connect than blocking does not name one.
+    # A document from before there were other ways to connect than blocking does not name one; the same of modes. In
+    # adaptive mode the last few addresses are measured with longer sleeps between handshakes, which wall times show.
     plain = (champion.get("endpoint"), champion.get("metric"), champion.get("samples"))
-    return (*plain, statistic_of(champion), champion.get("connect") or "blocking")
+    ways = (champion.get("connect") or "blocking", champion.get("probe_mode") or "exhaustive")
+    return (*plain, statistic_of(champion), *ways)
 
 
 def _measure(champion: Champion) -> str:
-    endpoint, metric, samples, statistic, connect = _terms(champion)
-    return f"{endpoint}, {metric} time, {samples} samples ({statistic}, {connect})"
+    endpoint, metric, samples, statistic, connect, mode = _terms(champion)
+    return f"{endpoint}, {metric} time, {samples} samples ({statistic}, {connect}, {mode})"
 
 
 def next_champion(
@@ -260,6 +263,7 @@ def next_champion(
         "metric": held.metric,
         "statistic": held.statistic,
         "connect": held.connect,
+        "probe_mode": held.probe_mode,
         "samples": held.samples,
         "round_id": round_id,
         "since": since,

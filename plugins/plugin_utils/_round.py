@@ -203,6 +203,7 @@ class Round:
             "metric": options.metric,
             "statistic": options.statistic,
             "connect": options.probe_connect,
+            "probe_mode": options.probe_mode,
             "samples": options.samples,
             "confirm": options.confirm,
             "round_number": self.memory.rounds,

@@ -11,7 +11,13 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import CONNECTS, METRICS, STATISTICS, Criteria
+from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import (
+    CONNECTS,
+    METRICS,
+    PROBE_MODES,
+    STATISTICS,
+    Criteria,
+)
 
 #: Connection options of AWS modules: group defaults of module_defaults do not reach modules that an
 #: action starts, so the action hands these on itself.
@@ -78,7 +84,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
             "indifference": {"type": "float"},
             "max_rate": {"type": "int"},
             "max_rate_per_address": {"type": "int"},
-            "probe_mode": {"type": "str", "choices": ["adaptive", "exhaustive"], "default": "adaptive"},
+            "probe_mode": {"type": "str", "choices": list(PROBE_MODES), "default": "adaptive"},
             "quiet_load": {"type": "float"},
             "quiet_timeout_s": {"type": "int"},
             "realtime": {"type": "bool"},
@@ -175,6 +181,11 @@ class RoundOptions:
     def probe_connect(self) -> str:
         """How the probe waits for the end of a handshake: figures of one way are not compared with another's."""
         return str(self.probe.get("connect") or "blocking")
+
+    @property
+    def probe_mode(self) -> str:
+        """How the probe spreads its samples: the same holds of it."""
+        return str(self.probe.get("probe_mode") or "adaptive")
 
 
 def check_slots(slots: int, forks: int, connect: str) -> None:

@@ -169,6 +169,7 @@ def limits(**more: t.Any) -> Document:
         "metric": "wall",
         "statistic": "best",
         "connect": "blocking",
+        "probe_mode": "exhaustive",
         "samples": SAMPLES,
         "confirm": False,
         "round_number": 1,

@@ -91,12 +91,12 @@ def test_a_champion_that_nobody_could_be_compared_with_is_never_written(
 
 def test_a_document_from_before_there_was_a_statistic_is_read_and_goes_on_as_best(store: FileChampionStore) -> None:
     old = champion(120, "i-1")
-    for key in ("statistic", "connect", "p0_1_us"):
+    for key in ("statistic", "connect", "probe_mode", "p0_1_us"):
         del old[key]
     store.swap(0, State(champion=old))
     assert store.read().champion == old
     assert store.swap(1, State(champion=champion(110, "i-2"))).generation == 2
-    with pytest.raises(ChampionMismatch, match=r"\(p0_1, blocking\)"):
+    with pytest.raises(ChampionMismatch, match=r"\(p0_1, blocking, exhaustive\)"):
         store.swap(2, State(champion=champion(100, statistic="p0_1")))
 
 

@@ -232,16 +232,23 @@ def test_an_earlier_anchor_does_not_end_a_search_for_several() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"metric": "wire"}, {"samples": 10000}, {"endpoint": "fapi-mm"}, {"statistic": "p0_1"}, {"connect": "spin"}],
+    [
+        {"metric": "wire"},
+        {"samples": 10000},
+        {"endpoint": "fapi-mm"},
+        {"statistic": "p0_1"},
+        {"connect": "spin"},
+        {"probe_mode": "adaptive"},
+    ],
 )
 def test_a_champion_of_another_measure_is_not_compared(changed: dict[str, t.Any]) -> None:
     sat = champion(**changed)
     with pytest.raises(ChampionMismatch) as raised:
         judged(champion_before=sat)
     told = str(raised.value)
-    how = f"({sat['statistic']}, {sat['connect']})"
+    how = f"({sat['statistic']}, {sat['connect']}, {sat['probe_mode']})"
     assert f"{sat['endpoint']}, {sat['metric']} time, {sat['samples']} samples {how}" in told
-    assert "fstream-mm, wall time, 500 samples (best, blocking)" in told
+    assert "fstream-mm, wall time, 500 samples (best, blocking, exhaustive)" in told
     assert "search_reports_dir" in told and "\n" not in told
     with pytest.raises(ChampionMismatch):
         check_comparable(sat, limits())
@@ -280,6 +287,7 @@ def test_the_next_champion_holds_the_contract_and_where_to_connect() -> None:
         "metric": "wall",
         "statistic": "best",
         "connect": "blocking",
+        "probe_mode": "exhaustive",
         "samples": 500,
         "round_id": "r7",
         "since": "2025-07-22T05:35:26Z",

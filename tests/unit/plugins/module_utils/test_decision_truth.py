@@ -134,10 +134,10 @@ def test_the_quantile_as_statistic_ranks_and_judges() -> None:
 
 def test_a_champion_from_before_there_was_a_statistic_counts_as_best() -> None:
     old = champion(142.5)
-    for key in ("statistic", "connect", "p0_1_us"):
+    for key in ("statistic", "connect", "probe_mode", "p0_1_us"):
         del old[key]
     assert judged(probe=rack_probe(142.4), champion_before=old)["is_champion"]
-    with pytest.raises(ChampionMismatch, match=r"500 samples \(best, blocking\)"):
+    with pytest.raises(ChampionMismatch, match=r"500 samples \(best, blocking, exhaustive\)"):
         judged(champion_before=old, limits=limits(statistic="p0_1"))
 
 

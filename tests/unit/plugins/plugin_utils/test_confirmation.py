@@ -224,7 +224,7 @@ class Overtaken(Round):
 
     def overtake(self, best_us: float) -> None:
         """Put another champion on the seat, as its own round would have."""
-        entry = champion(best_us, "i-9", samples=500)
+        entry = champion(best_us, "i-9", samples=500, probe_mode="adaptive")
         self.store.update(lambda state: replace(state, champion=entry))
         (Path(self.options.reports_dir) / "known_hosts" / "i-9").write_text("i-9 ssh-ed25519 AAAA\n", encoding="utf-8")
 

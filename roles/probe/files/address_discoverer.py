@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ansible_collections.lowlatency.ec2.plugins.module_utils import _address_book as address_book
 from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import book_from_text, document_from
 from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import blocking_connector
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_answers import sorted_out
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption, Endpoint, endpoints_from
 from ansible_collections.lowlatency.ec2.plugins.module_utils._resolve import Resolution, lookup_ipv4, resolve
 from ansible_collections.lowlatency.ec2.plugins.module_utils._whole_file import locked, write_whole
@@ -136,7 +137,11 @@ class Pass:
         found = ask(endpoint, self._settings.attempts)
         if found.error:
             self.said.append(f"{endpoint.name}: DNS says {found.error[0]} of {endpoint.host}: {found.error[1]}")
-        answer = [*found.addresses, *endpoint.addresses]
+        # An address of one of this host's interfaces is not looked for here; the probe leaves it out where it resolves.
+        answers = sorted_out(endpoint.host, found.addresses, lambda _address: False)
+        for address, reason in answers.refused:
+            self.said.append(f"{endpoint.name}: DNS says {address} of {endpoint.host}, which is {reason}: not taken")
+        answer = [*answers.kept, *endpoint.addresses]
         self.book[endpoint.name] = address_book.named(self.book[endpoint.name], answer, self._clock_s())
 
     def _targets(self) -> list[tuple[str, int]]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from support.discoverer import Discoverer
 from support.dns_liar import DnsLiar
 
 PORT = 443
+# Of the namespace's own loopback device: one that listens, and one that refuses.
+ALIVE, DEAD = "198.19.253.7", "198.19.253.8"
 NAMES = {
-    "good.example": ["127.0.0.7", "127.0.0.8"],
-    "lies.example": ["0.0.0.0", "224.0.0.1", "255.255.255.255", "127.0.0.7"],
+    "good.example": [ALIVE, DEAD],
+    "lies.example": ["0.0.0.0", "127.0.0.1", "169.254.169.254", "224.0.0.1", "255.255.255.255", ALIVE],
     "loops.example": "loop",
     "fails.example": "failure",
     "empty.example": "empty",
@@ -30,10 +33,13 @@ def liar() -> Iterator[DnsLiar]:
     """A namespace with that resolver, and a listener at one address."""
 
     def listen() -> socket.socket:
-        return socket.create_server(("127.0.0.7", PORT), backlog=256)
+        return socket.create_server((ALIVE, PORT), backlog=256)
 
-    with DnsLiar(NAMES) as liar, inside(liar.name, listen):
-        yield liar
+    with DnsLiar(NAMES) as liar:
+        for address in (ALIVE, DEAD):
+            subprocess.run(["ip", "-n", liar.name, "address", "add", f"{address}/32", "dev", "lo"], check=True)
+        with inside(liar.name, listen):
+            yield liar
 
 
 @pytest.mark.parametrize("host", sorted(NAMES))
@@ -46,9 +52,9 @@ def test_a_bad_name_harms_neither_the_pass_nor_the_other_endpoint(
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     found = discoverer.endpoints()
-    assert found["good"]["addresses"]["127.0.0.7"]["last_alive"] is not None
-    assert found["good"]["addresses"]["127.0.0.8"]["last_alive"] is None
-    wanted = {"good.example": ["127.0.0.7", "127.0.0.8"], "lies.example": ["127.0.0.7"]}.get(host, [])
+    assert found["good"]["addresses"][ALIVE]["last_alive"] is not None
+    assert found["good"]["addresses"][DEAD]["last_alive"] is None
+    wanted = {"good.example": [ALIVE, DEAD], "lies.example": [ALIVE]}.get(host, [])
     assert list(found["bad"]["addresses"]) == wanted
     if not wanted:
         assert done.stdout.startswith("bad: DNS says EAI_")

@@ -11,6 +11,8 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PATH := $(PATH):/usr/sbin:/sbin
 
 play = .venv/bin/ansible-playbook -i $(LAB)
+# By file, since what a file's tests share is made once.
+pytest_unit = .venv/bin/python -m pytest tests/unit -n auto --dist loadfile
 
 .PHONY: help setup search tune lab-up lab-down lab-status cleanup test test-unit test-integration test-vm test-vm-full lint types sanity bench bench-full clean
 
@@ -48,11 +50,12 @@ cleanup: setup ## Remove what searches in the lab left, but for survivors
 	$(play) playbooks/cleanup.yml $(ANSIBLE_ARGS)
 
 test: setup lint types sanity ## Everything that must pass
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
+	$(pytest_unit) $(PYTEST_ARGS)
+	.venv/bin/python -m pytest tests/integration $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-vm
 
 test-unit: setup ## The tests that need no root
-	.venv/bin/python -m pytest tests/unit $(PYTEST_ARGS)
+	$(pytest_unit) $(PYTEST_ARGS)
 
 test-integration: setup ## The tests that bring labs up
 	.venv/bin/python -m pytest tests/integration $(PYTEST_ARGS)

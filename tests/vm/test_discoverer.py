@@ -18,6 +18,8 @@ from collections.abc import Iterator
 import pytest
 from support.machine import TestMachine, machine
 
+pytestmark = pytest.mark.full
+
 PLAY = """
 - hosts: machine
   become: true

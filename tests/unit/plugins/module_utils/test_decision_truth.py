@@ -12,11 +12,13 @@ import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import (
     ChampionMismatch,
     needs_confirmation,
+    next_champion,
     verdict,
 )
 from support.rounds import (
     adaptive_probe,
     address,
+    candidate,
     champion,
     confirm,
     endpoint,
@@ -38,6 +40,13 @@ def judged(outcome: str = "measured", **more: t.Any) -> dict[str, t.Any]:
 
 
 # -- counts, early ends and luck -----------------------------------------------------------------------
+
+
+def test_a_champion_names_an_address_of_an_endpoint_that_ended_early_with_its_count() -> None:
+    short = {**address("c", 90, 100, samples=60), "ended": {"how": "above", "by": "best", "samples": 60}}
+    seen = probe([endpoint("fstream-mm", [address("b", 120, 130)]), endpoint("fapi-mm", [short])])
+    kept = next_champion(candidate=candidate(), probe=seen, limits=limits(), round_id="r", since="2025-07-22")
+    assert [(row["pin"], row["best_median"]["samples"]) for row in kept["best_addresses"]] == [("b", 500), ("c", 60)]
 
 
 def test_a_verdict_tells_the_samples_behind_the_figure_that_decided() -> None:

@@ -71,7 +71,7 @@ def champion_best_addresses(found: t.Any) -> list[dict[str, t.Any]]:
     given = _mapping("champion_best_addresses", "a round, a champion or a champion's state", found)
     if given.get("probe"):
         limits = given.get("limits") or {}
-        return best_addresses(given["probe"], limits.get("metric", "wall"), limits.get("samples"), early=True)
+        return best_addresses(given["probe"], limits.get("metric", "wall"), limits.get("samples"))
     champion = _champion_in(given)
     return [dict(row) for row in (champion or {}).get("best_addresses") or []]
 

@@ -267,7 +267,7 @@ def next_champion(
         "samples": held.samples,
         "round_id": round_id,
         "since": since,
-        "best_addresses": best_addresses(probe, held.metric, held.samples, early=True),
+        "best_addresses": best_addresses(probe, held.metric, held.samples),
     }
 
 

@@ -108,20 +108,19 @@ def ended_early(endpoint: Endpoint | None, samples: int) -> dict[str, t.Any]:
     return {"handshakes": handshakes, "how": dict(sorted(how.items()))}
 
 
-def best_addresses(
-    probe: Probe, metric: str = "wall", samples: int | None = None, early: bool = False
-) -> list[dict[str, t.Any]]:
+def best_addresses(probe: Probe, metric: str = "wall", samples: int | None = None) -> list[dict[str, t.Any]]:
     """Which address of each endpoint to use: the one with the best median, and the one with the best handshake.
 
     Returns one C({endpoint, host, port, pin, best_median, best}) for each endpoint, in the probe's order;
     C(best_median) and C(best) are C({address, wall_us, wire_us, samples}) or None. C(pin) is the address of the best
     median: a single lucky handshake says less about the next million than the middle of ten thousand.
-    With C(early) an endpoint of which no address has C(samples) shows those that ended early, for a person to see.
+    An endpoint of which no address has C(samples) shows the best of those that ended early: an address is to be used
+    there, too, and the count says what it rests on. What is compared or judged goes by L(nearest).
     """
     rows: list[dict[str, t.Any]] = []
     for endpoint in endpoints_of(probe):
         whole = next(complete_addresses(endpoint, samples), None) is not None
-        count = samples if whole or not early else None
+        count = samples if whole else None
         median = lowest(endpoint, metric, "median_us", count)
         rows.append(
             {

@@ -1,25 +1,26 @@
 # Copyright (c) 2026, lowlatency.ec2 contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Timed TCP handshakes: one of them, and thousands of them interleaved at a bounded rate.
+"""Thousands of timed TCP handshakes, interleaved at a bounded rate, and what is kept of them.
 
 Private to this collection: it may change in any release. Standard library only: it runs on the measured instance.
-
-A handshake has two times. Its *wall* time is what ``connect()`` takes in user space, wake-up and interpreter included,
-which is how published limits were measured. Its *wire* time is the kernel's own: from the SYN handed to the device to
-the SYN-ACK in softirq, ``tcpi_rtt`` of ``TCP_INFO`` right after the connect.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-import struct
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
+from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import (
+    Connect,
+    Outcome,
+    SocketAddress,
+    connector,
+)
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import (
     FIRST_CHANCES,
     LATER_CHANCES,
@@ -29,12 +30,6 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import 
 )
 
 NS_PER_S = 1_000_000_000
-
-# Offsets in struct tcp_info of linux/tcp.h, which only ever grows at its end.
-_RTT_AT = 68
-_TOTAL_RETRANS_AT = 100
-_TCP_INFO_BYTES = 104
-_TCP_INFO = struct.Struct(f"={_RTT_AT}xI{_TOTAL_RETRANS_AT - _RTT_AT - 4}xI")
 
 ERROR_KINDS = ("timeout", "refused", "reset", "unreachable", "other", "retransmitted")
 
@@ -65,54 +60,6 @@ NO_RTT = "NO_RTT"
 # What the pacer may catch up on after it was held up. Small, so that a stall is not followed by a burst.
 CREDIT_NS = 5_000_000
 
-SocketAddress = tuple[str, int]
-
-
-class Outcome(NamedTuple):
-    """One handshake: 0 or the errno it ended in, wall time, wire time, segments sent again, and the source port."""
-
-    code: int
-    wall_ns: int
-    wire_us: int
-    retransmits: int
-    port: int = 0
-
-
-Connect = Callable[[SocketAddress], Outcome]
-
-
-def blocking_connector(timeout_ms: int, clock_ns: Callable[[], int]) -> Connect:
-    """Function that makes one handshake with a blocking connect, and closes it with a reset.
-
-    ``settimeout`` would make the socket non-blocking and add a poll to what is timed; SO_SNDTIMEO bounds a blocking
-    connect in the kernel instead. SO_LINGER {1, 0} closes with RST: no TIME_WAIT, so ports don't run out.
-    The function raises OSError when this machine can't make a socket at all.
-    """
-    linger = struct.pack("@ii", 1, 0)
-    timeout = struct.pack("@ll", timeout_ms // 1_000, timeout_ms % 1_000 * 1_000)
-    # The plain C type: socket.socket wraps it in Python code that costs microseconds and adds nothing here.
-    new_socket = socket.SocketType
-    kind = socket.SOCK_STREAM | socket.SOCK_CLOEXEC
-    unpack = _TCP_INFO.unpack
-
-    def connect(address: SocketAddress) -> Outcome:
-        made = new_socket(socket.AF_INET, kind)
-        try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
-            connect_ex = made.connect_ex
-            start_ns = clock_ns()
-            code = connect_ex(address)
-            wall_ns = clock_ns() - start_ns
-            if code:
-                return Outcome(code, wall_ns, 0, 0)
-            wire_us, retransmits = unpack(made.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES))
-            return Outcome(0, wall_ns, wire_us, retransmits, made.getsockname()[1])
-        finally:
-            made.close()
-
-    return connect
-
 
 class LoopbackTouch:
     """One refused handshake with this host itself, a call; no packet leaves the host.
@@ -131,7 +78,7 @@ class LoopbackTouch:
         except OSError as error:
             raise OSError(error.errno, "127.0.0.1 can't be bound to; is the device lo up?") from error
         self._address: SocketAddress = self._closed.getsockname()
-        self._connect = blocking_connector(1, time.perf_counter_ns)
+        self._connect = connector("blocking", 1, time.perf_counter_ns)
 
     def __call__(self) -> Outcome:
         return self._connect(self._address)

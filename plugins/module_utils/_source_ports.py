@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import SocketAddress
+from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import SocketAddress
 from ansible_collections.lowlatency.ec2.plugins.module_utils._port_spread import MOST_PORTS
 
 

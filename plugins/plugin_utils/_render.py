@@ -112,7 +112,7 @@ def _figure_lines(result: Document, verbosity: int) -> list[str]:
     lines = []
     for metric in _metrics(result, verbosity):
         suffix = f" [{metric}]" if verbosity > 0 or metric != "wall" else ""
-        for row in best_addresses(result.get("probe"), metric, samples, early=True):
+        for row in best_addresses(result.get("probe"), metric, samples):
             lines.append(f"{endpoint_line(row, metric, samples)}{suffix}")
     return lines
 

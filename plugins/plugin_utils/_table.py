@@ -39,7 +39,7 @@ def csv_row(result: Mapping[str, t.Any], did_pass: bool) -> dict[str, str]:
         "passed": str(bool(did_pass)),
     }
     samples = (result.get("limits") or {}).get("samples")
-    for found in best_addresses(result.get("probe"), "wall", samples, early=True):
+    for found in best_addresses(result.get("probe"), "wall", samples):
         for key in ("median", "best"):
             entry = found["best_median" if key == "median" else "best"]
             name = found["endpoint"]

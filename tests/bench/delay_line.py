@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / ".venv/collections"), str(ROOT / "roles/lab/files")]
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils import _handshake as handshake
+from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import connector
 from local_region.delay_line.client import DelayLine
 from local_region.exchange.listener import Listener
 from local_region.network.child import enter_namespace
@@ -82,7 +83,7 @@ def probe(namespace: str, addresses: Sequence[str], samples: int, start: Barrier
     with closing(touch):
         campaign = handshake.Campaign(
             records,
-            connect=handshake.blocking_connector(TIMEOUT_MS, time.perf_counter_ns),
+            connect=connector("blocking", TIMEOUT_MS, time.perf_counter_ns),
             pacer=handshake.Pacer(time.perf_counter_ns, time.sleep, chance.random, touch),
             max_rate=MOST_RATE,
             max_rate_per_address=MOST_RATE,

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils import _address_book as address_book
 from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import book_from_text, document_from
-from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import blocking_connector
+from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import connector
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_answers import sorted_out
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption, Endpoint, endpoints_from
 from ansible_collections.lowlatency.ec2.plugins.module_utils._resolve import Resolution, lookup_ipv4, resolve
@@ -94,7 +94,7 @@ def ask(endpoint: Endpoint, attempts: int) -> Resolution:
 
 def check_all(targets: Sequence[tuple[str, int]], settings: Settings) -> dict[tuple[str, int], str]:
     """One handshake with each address and port, at the rate allowed, closed with a reset. Raises OSError."""
-    connect = blocking_connector(settings.timeout_ms, time.perf_counter_ns)
+    connect = connector("blocking", settings.timeout_ms, time.perf_counter_ns)
     outcomes = {}
     for target in targets:
         # Drawn at random, so that hosts that were started together fall out of step.

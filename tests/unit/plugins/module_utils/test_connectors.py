@@ -11,8 +11,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import METHODS, connector, spin_connector
-from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import Connect
+from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import METHODS, Connect, connector
 
 
 def choose_any(made: socket.SocketType, _address: tuple[str, int]) -> None:
@@ -88,7 +87,7 @@ def test_spin_ends_by_its_clock_and_no_later(listener: socket.socket) -> None:
         full.listen(0)
         queued.connect(full.getsockname())
         times_ns = iter(range(0, 10**9, 10_000_000))
-        outcome = spin_connector(25, lambda: next(times_ns))(full.getsockname())
+        outcome = connector("spin", 25, lambda: next(times_ns))(full.getsockname())
     assert (outcome.code, outcome.wall_ns) == (errno.EINPROGRESS, 30_000_000)
     assert next(times_ns) == 40_000_000
 
@@ -100,7 +99,7 @@ def test_spin_times_from_before_its_first_look_to_its_last(listener: socket.sock
         looks_ns.append(time.perf_counter_ns())
         return looks_ns[-1]
 
-    outcome = spin_connector(1_000, clock_ns)(listener.getsockname())
+    outcome = connector("spin", 1_000, clock_ns)(listener.getsockname())
     assert outcome.wall_ns == looks_ns[-1] - looks_ns[0]
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import Outcome, connector
 from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import (
     CREDIT_NS,
     ERROR_KINDS,
@@ -22,9 +23,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import (
     AddressRecord,
     Campaign,
     LoopbackTouch,
-    Outcome,
     Pacer,
-    blocking_connector,
 )
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import most_attempts
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_schedule import ExhaustiveBlocks
@@ -111,7 +110,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 def test_handshake_has_a_wall_and_a_wire_time(listener: socket.socket) -> None:
-    outcome = blocking_connector(1_000, time.perf_counter_ns)(listener.getsockname())
+    outcome = connector("blocking", 1_000, time.perf_counter_ns)(listener.getsockname())
     assert outcome.code == 0
     assert outcome.retransmits == 0
     assert 0 < outcome.wire_us <= outcome.wall_ns / 1_000
@@ -121,7 +120,7 @@ def test_handshake_has_a_wall_and_a_wire_time(listener: socket.socket) -> None:
 
 
 def test_connection_is_closed_with_a_reset(listener: socket.socket) -> None:
-    blocking_connector(1_000, time.perf_counter_ns)(listener.getsockname())
+    connector("blocking", 1_000, time.perf_counter_ns)(listener.getsockname())
     accepted, _peer = listener.accept()
     with accepted, pytest.raises(ConnectionResetError):
         accepted.recv(1)
@@ -129,7 +128,7 @@ def test_connection_is_closed_with_a_reset(listener: socket.socket) -> None:
 
 def test_only_the_connect_is_timed(listener: socket.socket) -> None:
     times_ns = iter([1_000, 98_000])
-    assert blocking_connector(1_000, lambda: next(times_ns))(listener.getsockname()).wall_ns == 97_000
+    assert connector("blocking", 1_000, lambda: next(times_ns))(listener.getsockname()).wall_ns == 97_000
     with pytest.raises(StopIteration):
         next(times_ns)
 
@@ -137,7 +136,7 @@ def test_only_the_connect_is_timed(listener: socket.socket) -> None:
 def test_port_that_nobody_listens_on_refuses() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        outcome = blocking_connector(1_000, time.perf_counter_ns)(closed.getsockname())
+        outcome = connector("blocking", 1_000, time.perf_counter_ns)(closed.getsockname())
     assert (outcome.code, outcome.wire_us) == (errno.ECONNREFUSED, 0)
 
 
@@ -147,7 +146,7 @@ def test_blocking_connect_ends_at_its_timeout_with_an_error_of_its_own() -> None
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         queued.connect(full.getsockname())
-        outcome = blocking_connector(30, time.perf_counter_ns)(full.getsockname())
+        outcome = connector("blocking", 30, time.perf_counter_ns)(full.getsockname())
     assert outcome.code == errno.EINPROGRESS
     assert outcome.wall_ns >= 30_000_000
 

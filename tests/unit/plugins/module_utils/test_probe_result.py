@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import json
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import ERROR_KINDS, AddressRecord, Outcome
+from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import Outcome
+from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import ERROR_KINDS, AddressRecord
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import Asked, Endpoint
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_result import (
     address_result,

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import AddressRecord, Outcome, Schedule
+from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import Outcome
+from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import AddressRecord, Schedule
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import Asked, Plan, plan_from
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_result import WAYS_TO_END
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_schedule import (

@@ -64,16 +64,20 @@ def test_a_search_has_a_list_of_its_own_whatever_its_name(tmp_path: Path) -> Non
     assert not list(tmp_path.parent.glob("addresses_*"))
 
 
-def _slot(path: str, number: int, start: t.Any) -> None:
-    start.wait(60)
-    a_round(FrozenAddresses(path, "mine"), found(f"198.19.3.{number}", f"198.19.3.{number + 1}"))
+def _slot(path: str, number: int, together: t.Any) -> None:
+    frozen = FrozenAddresses(path, "mine")
+    asked = frozen.endpoints(ENDPOINTS, NOW)
+    # A round that begins after another has written is on that one's list: here none has, and all write at once.
+    together.wait(60)
+    seen = found(f"198.19.3.{number}", f"198.19.3.{number + 1}")
+    frozen.learn(asked, seen, began=NOW, now=NOW + timedelta(minutes=1))
 
 
 def test_slots_that_begin_together_make_one_list(tmp_path: Path) -> None:
     """Each in a process of its own and each shown two other addresses: none is lost."""
     context = multiprocessing.get_context("fork")
-    start = context.Barrier(8)
-    slots = [context.Process(target=_slot, args=(str(tmp_path), 2 * number, start)) for number in range(1, 9)]
+    together = context.Barrier(8)
+    slots = [context.Process(target=_slot, args=(str(tmp_path), 2 * number, together)) for number in range(1, 9)]
     for slot in slots:
         slot.start()
     for slot in slots:

@@ -70,10 +70,20 @@ def answer_to(packet: bytes, flags: int, sequence: int, acknowledged: int) -> by
     return ip[:10] + checksum(ip).to_bytes(2, "big") + ip[12:] + tcp
 
 
+def echo_of(datagram: bytes) -> bytes:
+    """UDP datagram back to where it came from; the checksum of its header stays right, and its own is left out."""
+    back = datagram[16:20] + datagram[12:16] + datagram[22:24] + datagram[20:22]
+    return datagram[:12] + back + datagram[24:26] + bytes(2) + datagram[28:]
+
+
 def stray_reset(source: bytes, target: bytes) -> bytes:
     """Reset from an address for a connection of the target that does not exist; the kernel answers it with nothing."""
     syn = struct.pack("!BBHHHBBH", 0x45, 0, 40, 0, 0, 64, socket.IPPROTO_TCP, 0) + target + source
     return answer_to(syn + struct.pack("!HHIIBBHHH", 1, 443, 0, 0, 0x50, SYN, 0, 0, 0), RST | ACK, 0, 1)
+
+
+def unnoted(_now_ns: int, _clear: bool) -> None:
+    """What is called once an echo is sent: nobody asks when it was."""
 
 
 class Answer(NamedTuple):
@@ -203,11 +213,17 @@ class Owner:
         heapq.heappush(self._due, (due_ns, self._number, packet, sent))
 
     def _arrived(self, packet: bytes, seen_ns: int, clear: bool) -> None:
-        if len(packet) < 40 or packet[0] != 0x45 or packet[9] != socket.IPPROTO_TCP:
-            return
         state = self._states.get(packet[16:20])
+        if len(packet) < 40 or packet[0] != 0x45 or state is None:
+            return
+        if packet[9] == socket.IPPROTO_UDP:
+            self._send_at(seen_ns + int(state.behaviour.delay_us * 1e3), echo_of(packet), unnoted)
+        elif packet[9] == socket.IPPROTO_TCP:
+            self._segment(state, packet, seen_ns, clear)
+
+    def _segment(self, state: AddressState, packet: bytes, seen_ns: int, clear: bool) -> None:
         flags = packet[33]
-        if state is None or flags & RST:
+        if flags & RST:
             return
         if flags & SYN:
             self._syn(state, packet, seen_ns, clear)

@@ -41,8 +41,8 @@ PAIRS = 8
 #: Highest chance that an equally good newcomer is called better; that of 8 pairs is 9/256 (3.5 %).
 ERROR_RATE = 0.05
 
-#: Handshakes of each address in one short probe: a second at the default rate, so that a burst spoils few of them.
-BLOCK_SAMPLES = 200
+#: Handshakes of each address in one short probe: half a second at the default rate, so that a burst spoils few of them.
+BLOCK_SAMPLES = 100
 
 #: Who is measured first in the pairs, in turn: champion, newcomer, newcomer, champion.
 ORDER: tuple[tuple[str, str], ...] = (("champion", "newcomer"), ("newcomer", "champion"))
@@ -93,6 +93,21 @@ def error_of(pairs: int, losses: int) -> float:
 def pair_order(number: int) -> tuple[str, str]:
     """Who is measured first and second in a pair, by its number from 0."""
     return ORDER[number % len(ORDER)]
+
+
+def turn_times_s(first_s: float, turn_s: float, pair_s: float) -> dict[str, list[float]]:
+    """When each of the two is to measure, by C(champion) and C(newcomer), in seconds of the clock of C(first_s).
+
+    The two turns of a pair follow each other at once, C(turn_s) each, and a pair begins C(pair_s) after the last one.
+    Raises ValueError when a pair is shorter than its turns.
+    """
+    if pair_s < 2 * turn_s:
+        raise ValueError(f"a pair of {pair_s} s has no room for two turns of {turn_s} s")
+    times_s: dict[str, list[float]] = {who: [] for who in ORDER[0]}
+    for pair in range(PAIRS):
+        for place, who in enumerate(pair_order(pair)):
+            times_s[who].append(first_s + pair * pair_s + place * turn_s)
+    return times_s
 
 
 def compare(differences_us: Sequence[Difference], planned: int = PAIRS, error_rate: float = ERROR_RATE) -> Comparison:

@@ -888,45 +888,9 @@ msg:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_options import ARGUMENT_SPEC
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption, plan_from
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_run import may_use, run_probe
-
-ENDPOINT_SPEC = dict(
-    name=dict(type="str", required=True),
-    host=dict(type="str", required=True),
-    port=dict(type="int", default=443),
-    addresses=dict(type="list", elements="str", default=[]),
-)
-
-ARGUMENT_SPEC = dict(
-    endpoints=dict(type="list", elements="dict", required=True, options=ENDPOINT_SPEC),
-    samples=dict(type="int", default=10000),
-    warmup=dict(type="int", default=100),
-    probe_mode=dict(type="str", default="adaptive", choices=["adaptive", "exhaustive"]),
-    metric=dict(type="str", default="wall", choices=["wall", "wire"]),
-    median_limit_us=dict(type="float"),
-    best_limit_us=dict(type="float"),
-    best_min_hits=dict(type="int", default=1),
-    primary_endpoint=dict(type="str"),
-    champion_us=dict(type="float"),
-    champion_statistic=dict(type="str", default="best", choices=["best", "p0_1"]),
-    error_rate=dict(type="float", default=0.001),
-    indifference=dict(type="float", default=0.1),
-    full_addresses=dict(type="int", default=3),
-    timeout_ms=dict(type="int", default=100),
-    max_rate=dict(type="int", default=4000),
-    max_rate_per_address=dict(type="int", default=200),
-    connect=dict(type="str", default="blocking", choices=["blocking", "spin"]),
-    source_ports=dict(type="int", default=0),
-    realtime=dict(type="bool", default=False),
-    cpu=dict(type="str", default="auto"),
-    quiet_timeout_s=dict(type="int", default=0),
-    quiet_load=dict(type="float", default=0.1),
-    verify_tls=dict(type="bool", default=False),
-    block_size=dict(type="int", default=10),
-    resolve_attempts=dict(type="int", default=30),
-    progress_path=dict(type="path"),
-)
 
 
 def main() -> None:

@@ -24,8 +24,9 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._paired import (
     paired_figures,
 )
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import CandidateHost, Result, StepFailed
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._probing import short_probe_options, short_samples
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._probing import short_probe_options, short_samples, turn_s
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._recovery import ALIVE, take_out
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._turn_taking import BrokeOff, TurnTaking
 
 if t.TYPE_CHECKING:
     from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
@@ -37,17 +38,6 @@ TRIES = 3
 
 #: Seconds that a slot waits for its turn at the champion, and between two looks whether it has come.
 TURN_S, TURN_LOOK_S = 900.0, 0.5
-
-PROBE = "lowlatency.ec2.latency_probe"
-
-
-class _BrokeOff(Exception):
-    """One of the two could not be measured."""
-
-    def __init__(self, who: str, error: Exception) -> None:
-        super().__init__(str(error))
-        code = error.code if isinstance(error, StepFailed) else "ConnectionLost"
-        self.failure = {"who": who, "code": code, "message": str(error)}
 
 
 class Confirmation:
@@ -133,9 +123,9 @@ class Confirmation:
                 take_out(self._round, [champion["instance_id"]])
                 return
             self._round.say(f"comparing with the champion {champion['instance_id']}, in turn")
-            self._measure(found, standing)
+            self._measure(result, found, standing)
             found["outcome"] = "measured"
-        except _BrokeOff as error:
+        except BrokeOff as error:
             found["failure"] = error.failure
         found["duration_s"] = round(time.monotonic() - began_s, 3)
         judged = compare(differences_us(found))
@@ -179,43 +169,46 @@ class Confirmation:
                 "lowlatency.ec2.candidate_instance_info", "find_champion", instance_ids=[champion["instance_id"]]
             )
         except StepFailed as error:
-            raise _BrokeOff("champion", error) from error
+            raise BrokeOff("champion", error) from error
         standing = next((each for each in found["candidates"] if each["instance_id"] == champion["instance_id"]), None)
         if standing is None or standing["state"] not in ALIVE | {"unknown"}:
             return None
         if standing["state"] != "running":
             why = f"{champion['instance_id']} is {standing['state']}"
-            raise _BrokeOff("champion", StepFailed("confirm", "ChampionNotRunning", why))
+            raise BrokeOff("champion", StepFailed("confirm", "ChampionNotRunning", why))
         return dict(standing)
 
-    def _measure(self, found: Result, standing: Mapping[str, t.Any]) -> None:
+    def _measure(self, result: Result, found: Result, standing: Mapping[str, t.Any]) -> None:
         newcomer = self._round.host
         if newcomer is None:
-            raise _BrokeOff("newcomer", StepFailed("confirm", "NoConnection", "the candidate is not connected"))
+            raise BrokeOff("newcomer", StepFailed("confirm", "NoConnection", "the candidate is not connected"))
         try:
             champion = self._round.access.reach_champion(standing)
         except (AnsibleConnectionFailure, StepFailed) as error:
-            raise _BrokeOff("champion", error) from error
+            raise BrokeOff("champion", error) from error
         try:
-            self._measure_pairs(found, {"champion": champion, "newcomer": newcomer})
+            with self._taking_turns(result, found, {"champion": champion, "newcomer": newcomer}) as turns:
+                self._count_pairs(found, turns)
         finally:
             champion.close()
 
-    def _measure_pairs(self, found: Result, hosts: Mapping[str, CandidateHost]) -> None:
-        asked = short_probe_options(self._round.options, found["addresses"])
+    def _taking_turns(self, result: Result, found: Result, hosts: Mapping[str, CandidateHost]) -> TurnTaking:
+        options = self._round.options
+        return TurnTaking(
+            hosts,
+            short_probe_options(options, found["addresses"]),
+            turn_s=turn_s(options, found["addresses"], result["probe"]),
+            path=f"/tmp/{self._round.labels.round_id}-{found['champion']}",  # noqa: S108 # on the instances
+            check=self._round.guard.check,
+            pause=self._round.pause,
+        )
+
+    def _count_pairs(self, found: Result, turns: TurnTaking) -> None:
         terms = {key: found[key] for key in ("endpoint", "metric", "statistic", "samples")}
-        for number in range(PAIRS):
-            probes = {who: self._short_probe(hosts[who], who, asked) for who in pair_order(number)}
+        for number, probes in enumerate(turns.pairs()):
             found["handshakes"] += sum(int(probe.get("handshakes") or 0) for probe in probes.values())
             found["pairs"].append({"first": pair_order(number)[0], **paired_figures(probes, **terms)})
             judged = compare(differences_us(found))
             self._round.say(f"compared {judged.pairs} of {PAIRS} times, lower in {judged.won}")
             if judged.decided:
                 return
-
-    def _short_probe(self, host: CandidateHost, who: str, asked: Mapping[str, t.Any]) -> Result:
-        self._round.guard.check()
-        try:
-            return host.measure(PROBE, asked)
-        except (AnsibleConnectionFailure, StepFailed) as error:
-            raise _BrokeOff(who, error) from error

@@ -201,6 +201,19 @@ class CandidateHost:
             last = err
         raise StepFailed("ssh", "SshTimeout", f"{self.address} gave no shell within {timeout_s:.0f} s: {last}")
 
+    def clock_ahead_s(self) -> float:
+        """How many seconds the host's time of day is ahead of this one's, as exactly as a command is quick.
+
+        Raises StepFailed, or AnsibleConnectionFailure.
+        """
+        began_s = time.time()
+        _code, out, err = self.command("date +%s.%N")
+        ended_s = time.time()
+        try:
+            return float(out) - (began_s + ended_s) / 2
+        except ValueError as error:
+            raise StepFailed("confirm", "NoClock", f"date +%s.%N says {out or err!r}") from error
+
     def probe(
         self,
         module: str,
@@ -210,34 +223,24 @@ class CandidateHost:
         meanwhile: Callable[[], None],
     ) -> Result:
         """Run the probe asynchronously, do something else meanwhile, and read its progress over the same connection."""
-        job = self._start_async(module, options, timeout_s)
+        path = str(options["progress_path"])
+        running = self.start(module, options, timeout_s, progress_path=path, step="probe")
         meanwhile()
-        progress = shlex.quote(str(options["progress_path"]))
-        results = shlex.quote(str(job["results_file"]))
-        look = f"cat {progress} 2>/dev/null; echo; cat {results}"
         deadline = time.monotonic() + timeout_s + 30
         while time.monotonic() < deadline:
             time.sleep(LOOK_S)
-            _code, out, _err = self.command(look)
-            shown, found = parse_look(out)
+            shown, found = running.look()
             if found is not None:
-                self.command(f"rm -f {progress} {results}")
-                _raise_if_failed("probe", found, "ProbeFailed")
+                running.clear()
                 return found
             if shown is not None:
                 on_progress(shown)
         raise StepFailed("probe", "ProbeTimeout", f"no result within {timeout_s} s")
 
-    def measure(self, module: str, options: Mapping[str, t.Any]) -> Result:
-        """Run a short probe and wait for it. Raises StepFailed, or AnsibleConnectionFailure."""
-        with self._swapped():
-            found: Result = self._action._execute_module(
-                module_name=module, module_args=dict(options), task_vars=self._vars
-            )
-        _raise_if_failed("confirm", found, "ProbeFailed")
-        return found
-
-    def _start_async(self, module: str, options: Mapping[str, t.Any], timeout_s: int) -> Result:
+    def start(
+        self, module: str, options: Mapping[str, t.Any], timeout_s: int, *, progress_path: str, step: str
+    ) -> RunningModule:
+        """Start a module there and leave it running; it writes its progress to this path. Raises StepFailed."""
         task = self._action._task
         with self._swapped():
             before = task.async_val
@@ -248,12 +251,37 @@ class CandidateHost:
                 )
             finally:
                 task.async_val = before
-        _raise_if_failed("probe", job, "ProbeFailed")
-        return job
+        _raise_if_failed(step, job, "ProbeFailed")
+        return RunningModule(self.command, str(job["results_file"]), progress_path, step)
 
     def close(self) -> None:
         """End the connection that is kept open behind the commands."""
         self._connection.reset()
+
+
+class RunningModule:
+    """A module that runs on a host without anybody waiting for it, with a progress file of its own."""
+
+    def __init__(
+        self, command: Callable[[str], tuple[int, str, str]], results_path: str, progress_path: str, step: str
+    ) -> None:
+        self._command = command
+        self._results = shlex.quote(results_path)
+        self._progress = shlex.quote(progress_path)
+        self._step = step
+
+    def look(self) -> tuple[Result | None, Result | None]:
+        """Its progress (or None) and its result (None while it runs). Raises StepFailed when it failed."""
+        _code, out, _err = self._command(f"cat {self._progress} 2>/dev/null; echo; cat {self._results}")
+        shown, found = parse_look(out)
+        if found is not None and found.get("failed"):
+            self.clear()
+            _raise_if_failed(self._step, found, "ProbeFailed")
+        return shown, found
+
+    def clear(self) -> None:
+        """Remove its files, once it has ended."""
+        self._command(f"rm -f {self._progress} {self._results}")
 
 
 def _port_answers(address: str, port: int, timeout_s: float = 1.0) -> bool:

@@ -12,7 +12,13 @@ from collections.abc import Mapping, Sequence
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import Criteria
 from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import champion_figure_us, statistic_of
+from ansible_collections.lowlatency.ec2.plugins.module_utils._figures import (
+    complete_addresses,
+    endpoint_named,
+    figure_us,
+)
 from ansible_collections.lowlatency.ec2.plugins.module_utils._paired import BLOCK_SAMPLES
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import DEFAULTS, allowed_rate
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import RoundOptions
 
 #: Parts of a probe's result that a round keeps.
@@ -43,6 +49,13 @@ _SHARED: tuple[str, ...] = (
 
 #: Handshakes that warm up each address before a short probe.
 _WARMUP_PER_ADDRESS = 3
+
+
+#: A handshake may take so many times its median before turns get late, and there is so much between two of them.
+_TYPICAL_SHARE, _BETWEEN_S = 1.5, 100e-6
+
+#: Seconds of a turn in which no handshake is made: the start of the probe and the figures at its end.
+_TURN_SLACK_S = 0.15
 
 
 def probe_options(
@@ -93,6 +106,19 @@ def short_probe_options(options: RoundOptions, addresses: Sequence[str]) -> dict
         "samples": short_samples(options),
         "warmup": _WARMUP_PER_ADDRESS * len(addresses),
     }
+
+
+def turn_s(options: RoundOptions, addresses: Sequence[str], probe: Mapping[str, t.Any] | None) -> float:
+    """Seconds that a short probe may take: as its rates allow, and as long as handshakes took in the round's probe."""
+    defaults = {name: DEFAULTS[name] for name in ("max_rate", "max_rate_per_address")}
+    caps = {name: options.probe.get(name) or value for name, value in defaults.items()}
+    endpoint = endpoint_named(probe, options.primary_endpoint) or {}
+    seen_us = [
+        figure_us(each, "wall", "median_us") for each in complete_addresses(endpoint) if each["address"] in addresses
+    ]
+    longest_s = max((each for each in seen_us if each), default=0.0) / 1e6
+    handshake_s = max(1 / allowed_rate(addresses, **caps), _TYPICAL_SHARE * longest_s + _BETWEEN_S)
+    return len(addresses) * (short_samples(options) + _WARMUP_PER_ADDRESS) * handshake_s + _TURN_SLACK_S
 
 
 def short_samples(options: RoundOptions) -> int:

@@ -56,7 +56,9 @@ class Round:
         memory: SlotMemory,
         say: Callable[[str], None],
         check_mode: bool = False,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
+        """C(pause) is called wherever a comparison in pairs waits for a time, with the seconds to wait."""
         self.options = options
         self.slot = slot
         self.owner = owner
@@ -68,6 +70,7 @@ class Round:
         self.memory = memory
         self.say = say
         self.check_mode = check_mode
+        self.pause = pause
         self.criteria = Criteria.from_dict(options.criteria)
         self.now = datetime.now(timezone.utc)
         self.labels = Labels(options, slot=slot, owner=owner, began=self.now)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, lowlatency.ec2 contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module latency_probe as a process of its own, as a host would, and reads its result."""
+"""Runs a module of the probe as a process of its own, as a host would, and reads its result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULE = "ansible_collections.lowlatency.ec2.plugins.modules.latency_probe"
+MODULES = "ansible_collections.lowlatency.ec2.plugins.modules"
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,13 @@ class ModuleRun:
     peak_mib: float
 
 
-def run_probe_module(options: Mapping[str, Any], *, prefix: Sequence[str] = (), timeout_s: float = 120) -> ModuleRun:
+def run_probe_module(
+    options: Mapping[str, Any], *, prefix: Sequence[str] = (), timeout_s: float = 120, module: str = "latency_probe"
+) -> ModuleRun:
     """Run the module with these options; prefix is what goes before its command. Raises when it prints no result."""
     arguments = json.dumps({"ANSIBLE_MODULE_ARGS": dict(options)})
     done = subprocess.run(
-        [*prefix, sys.executable, "-B", str(Path(__file__).resolve())],
+        [*prefix, sys.executable, "-B", str(Path(__file__).resolve()), module],
         input=arguments,
         capture_output=True,
         text=True,
@@ -45,11 +47,11 @@ def run_probe_module(options: Mapping[str, Any], *, prefix: Sequence[str] = (), 
     return ModuleRun(result, int(done.stderr.split()[-1]) / 1024)
 
 
-def run_here() -> None:
+def run_here(module: str) -> None:
     """Be the module; write the peak of this very process, not of its parent before exec, to stderr in KiB."""
     sys.path.insert(0, str(ROOT / ".venv" / "collections"))
     try:
-        runpy.run_module(MODULE, run_name="__main__")
+        runpy.run_module(f"{MODULES}.{module}", run_name="__main__")
     finally:
         status = Path("/proc/self/status").read_text(encoding="ascii")
         peak = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
@@ -58,4 +60,4 @@ def run_here() -> None:
 
 
 if __name__ == "__main__":
-    run_here()
+    run_here(sys.argv.pop())

@@ -28,6 +28,7 @@ class Stage:
     def __init__(self, *, stop_before: str = "", fail_at: str = "", code: str = "Broken") -> None:
         self.steps: list[str] = []
         self.said: list[str] = []
+        self.paused: list[float] = []
         self.options: dict[str, dict[str, t.Any]] = {}
         self.probe: dict[str, t.Any] = rack_probe(120.0)
         self.instance = "i-0"
@@ -39,6 +40,9 @@ class Stage:
         self.best_us: dict[str, list[float]] = {"champion": [120.0], "newcomer": [110.0]}
         self.breaks_off: dict[str, int] = {}
         self.probed: list[str] = []
+        # By how much either's clock is ahead, and what each was told beside its turns, as "champion touch".
+        self.ahead_s = {"champion": 0.0, "newcomer": 0.0}
+        self.commands: list[str] = []
 
     def step(self, name: str) -> None:
         if name == self._stop_before:
@@ -106,7 +110,7 @@ class Host:
     """The candidate's side of a stage, or the champion's."""
 
     def __init__(self, stage: Stage, **where: t.Any) -> None:
-        self.wait_for_ssh, self.command, self.close = stage.wait_for_ssh, stage.command, stage.close
+        self.wait_for_ssh, self.close = stage.wait_for_ssh, stage.close
         self.probe = stage.probe_from
         self._stage = stage
         stage.options["connect"] = dict(where)
@@ -120,19 +124,52 @@ class Host:
         self._stage.step("champion_ssh")
         return 0.0
 
-    def measure(self, _module: str, options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-        """A short probe: each address of the one endpoint with the figure that is planned for this turn."""
-        stage, who = self._stage, self._who
-        stage.options["short_probe"] = dict(options)
+    def command(self, told: str) -> tuple[int, str, str]:
+        """What goes with a comparison is written down beside the steps, by its first word."""
+        word = told.split()[0]
+        if word not in ("touch", "rm"):
+            return self._stage.command(told)
+        self._stage.commands.append(f"{self._who} {word}")
+        return 0, "", ""
+
+    def clock_ahead_s(self) -> float:
+        return self._stage.ahead_s[self._who]
+
+    def start(self, module: str, options: t.Mapping[str, t.Any], _timeout_s: int, **_how: t.Any) -> Turns:
+        self._stage.step(f"{self._who}_turns")
+        self._stage.options[f"{self._who}_turns"] = {"module": module, **options}
+        return Turns(self._stage, self._who, options["probe"])
+
+
+class Turns:
+    """The turns of one side of a comparison: each look finds one more of them."""
+
+    def __init__(self, stage: Stage, who: str, asked: t.Mapping[str, t.Any]) -> None:
+        self._stage, self._who, self._asked = stage, who, asked
+        self._made: list[dict[str, t.Any]] = []
+        self._told_before = len(stage.commands)
+
+    def look(self) -> tuple[dict[str, t.Any] | None, dict[str, t.Any] | None]:
+        """One more short probe: each address of the one endpoint with the figure that is planned for this turn."""
+        stage, who, asked = self._stage, self._who, self._asked
+        if f"{who} touch" in stage.commands[self._told_before :]:
+            return None, {"turns": self._made}
+        stage.options["short_probe"] = dict(asked)
         turn = stage.probed.count(who)
         if turn >= stage.breaks_off.get(who, 99):
             raise AnsibleConnectionFailure("the connection was lost")
-        stage.probed.append(who)
         planned = stage.best_us[who]
+        if not planned:
+            return {"stage": "turns", "turns": []}, None
+        stage.probed.append(who)
         best_us = planned[min(turn, len(planned) - 1)]
-        asked = options["endpoints"][0]
-        rows = [address(each, best_us, best_us + 20, options["samples"]) for each in asked["addresses"]]
-        return probe([endpoint(asked["name"], rows, asked["host"])], options["samples"])
+        where = asked["endpoints"][0]
+        rows = [address(each, best_us, best_us + 20, asked["samples"]) for each in where["addresses"]]
+        self._made.append(probe([endpoint(where["name"], rows, where["host"])], asked["samples"]))
+        return {"stage": "turns", "turns": self._made}, None
+
+    def clear(self) -> None:
+        self._stage.commands.append(f"{self._who} cleared")
 
 
 def make_round(folder: Path, stage: Stage, memory: SlotMemory | None = None, **changed: t.Any) -> Round:
@@ -169,6 +206,7 @@ def make_round(folder: Path, stage: Stage, memory: SlotMemory | None = None, **c
         guard=t.cast(t.Any, stage),
         memory=memory or SlotMemory(),
         say=stage.said.append,
+        pause=stage.paused.append,
     )
 
 

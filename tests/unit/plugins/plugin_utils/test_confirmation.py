@@ -73,7 +73,7 @@ def test_both_are_asked_for_the_same_addresses_samples_and_methods(tmp_path: Pat
         ],
         "metric": "wall",
         "probe_mode": "exhaustive",
-        "samples": 200,
+        "samples": 100,
         "warmup": 6,
         "timeout_ms": 50,
         "connect": "spin",

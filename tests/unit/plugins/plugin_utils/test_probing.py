@@ -18,11 +18,12 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._probing import (
     hits_wanted,
     probe_options,
     short_probe_options,
+    turn_s,
 )
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import ARGUMENT_SPEC, RoundOptions
 from hypothesis import given
 from hypothesis import strategies as st
-from support.rounds import champion
+from support.rounds import address, champion, endpoint, probe
 from support.stage import Stage, make_round
 
 ROOT = Path(__file__).parents[4]
@@ -117,3 +118,25 @@ def test_short_probes_are_always_in_full_and_like_the_search_s_own(tmp_path: Pat
     assert found["max_rate_per_address"] == 20
     assert "quiet_timeout_s" not in found
     assert set(found) <= set(MODULE_SPEC)
+
+
+@pytest.mark.parametrize(
+    ("asked_of_probe", "median_us", "expected_s"),
+    [
+        # Two addresses at 200 a second each, 103 handshakes with each of them; what a turn needs beside them is 0.15 s.
+        ({}, 140, 2 * 103 / 400),
+        ({"max_rate": 50}, 140, 2 * 103 / 50),
+        ({"samples": 20}, 140, 2 * 23 / 400),
+        # A far venue: each handshake takes longer than the rate would let it.
+        ({}, 5_000, 2 * 103 * (1.5 * 0.005 + 0.0001)),
+    ],
+)
+def test_a_turn_is_as_long_as_rates_and_distance_make_it(
+    tmp_path: Path, asked_of_probe: dict[str, int], median_us: int, expected_s: float
+) -> None:
+    held = options(tmp_path, probe={"samples": 500, **asked_of_probe})
+    rows = [address(each, 120, median_us, 500) for each in ("198.19.3.1", "198.19.3.2")]
+    far = address("198.19.3.9", 120, 90_000, 500)
+    seen = probe([endpoint("fstream-mm", [*rows, far])], 500)
+    found = turn_s(held, ["198.19.3.1", "198.19.3.2"], seen)
+    assert found == pytest.approx(expected_s + 0.15)

@@ -138,9 +138,14 @@ def best_addresses(probe: Probe, metric: str = "wall", samples: int | None = Non
 def hits_at_most(address: Mapping[str, t.Any], metric: str, limit_us: float) -> int:
     """How many handshakes of an address surely took at most C(limit_us).
 
-    The best proves one. The histogram proves those in bins that end at or below the limit; handshakes in the
-    bin that holds the limit are left out, since a bin does not tell where in it they lie.
+    The probe's own count, when it was asked about this very limit. Else the best proves one, and the histogram those
+    in bins that end at or below the limit; handshakes in the bin that holds the limit are left out, since a bin does
+    not tell where in it they lie.
     """
+    counted = address.get("hits") or {}
+    count = number(counted.get("count"))
+    if count is not None and (counted.get("metric"), number(counted.get("limit_us"))) == (metric, limit_us):
+        return int(count)
     best_us = figure_us(address, metric, "best_us")
     proven = 1 if best_us is not None and best_us <= limit_us else 0
     histogram = (address.get("histogram") or {}).get(metric) or {}

@@ -19,11 +19,13 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._statistics import 
 
 NS_PER_US = 1_000
 
+_NOTHING = Asked()
+
 #: How an address may end, in the order in which a person is told.
 WAYS_TO_END = ("full", "below", "above", "beaten", "undecided", "dropped")
 
 
-def address_result(record: AddressRecord, metric: str = "wall") -> dict[str, Any]:
+def address_result(record: AddressRecord, asked: Asked = _NOTHING) -> dict[str, Any]:
     """What is kept of an address: sample count, errors by kind, and the summaries, null without a sample."""
     measured = len(record.wall_ns) > 0
     return {
@@ -40,9 +42,20 @@ def address_result(record: AddressRecord, metric: str = "wall") -> dict[str, Any
             "wire": histogram_us(record.wire_us),
         },
         "ports": port_rows(record.ports, record.wall_ns, record.wire_us),
-        "port_spread": port_spread(record.ports, _times_us(record, metric)),
+        "port_spread": port_spread(record.ports, _times_us(record, asked.metric)),
+        "hits": _hits(record, asked),
         "tls": record.tls,
     }
+
+
+def _hits(record: AddressRecord, asked: Asked) -> dict[str, Any] | None:
+    """How many samples met the limit of single handshakes, counted and not estimated; None when it was not asked."""
+    limit_us = asked.best_limit_us
+    if limit_us is None:
+        return None
+    # To the nanosecond, as summaries are.
+    count = sum(round(time_us, 3) <= limit_us for time_us in _times_us(record, asked.metric))
+    return {"metric": asked.metric, "limit_us": limit_us, "count": count}
 
 
 def _times_us(record: AddressRecord, metric: str) -> list[float]:
@@ -54,13 +67,13 @@ def endpoint_result(
     resolution: Resolution,
     refused: Iterable[tuple[str, str]],
     records: Iterable[AddressRecord],
-    metric: str = "wall",
+    asked: Asked = _NOTHING,
 ) -> dict[str, Any]:
     """An endpoint with all its addresses, and which of them has the lowest median and which the lowest best.
 
     refused are answers of DNS that are not measured, as ``(address, reason)``.
     """
-    addresses = [address_result(record, metric) for record in records]
+    addresses = [address_result(record, asked) for record in records]
     error = resolution.error
     return {
         "name": endpoint.name,

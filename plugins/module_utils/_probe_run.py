@@ -51,7 +51,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._resolve import (
     local_address_towards,
     resolve,
 )
-from ansible_collections.lowlatency.ec2.plugins.module_utils._route import path_to
+from ansible_collections.lowlatency.ec2.plugins.module_utils._route import is_own
 from ansible_collections.lowlatency.ec2.plugins.module_utils._source_ports import SourcePorts
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tls_check import check_tls
 
@@ -174,15 +174,7 @@ def resolve_endpoint(endpoint: Endpoint, attempts: int) -> tuple[Resolution, Ans
     if endpoint.addresses:
         return Resolution(endpoint.addresses, None), Answers(endpoint.addresses, ())
     resolution = resolve(endpoint.host, attempts)
-    return resolution, sorted_out(endpoint.host, resolution.addresses, _is_own)
-
-
-def _is_own(address: str) -> bool:
-    try:
-        return path_to(address).loopback
-    except OSError:
-        # A kernel that tells no routes: that an address is its own is then seen by its times alone.
-        return False
+    return resolution, sorted_out(endpoint.host, resolution.addresses, is_own)
 
 
 def run_probe(plan: Plan, *, dry: bool = False) -> dict[str, Any]:
@@ -205,7 +197,7 @@ def run_probe(plan: Plan, *, dry: bool = False) -> dict[str, Any]:
     duration_s = (time.perf_counter_ns() - start_ns) / NS_PER_S
     result = {
         "endpoints": [
-            endpoint_result(endpoint, resolution, answers.refused, group, plan.asked.metric)
+            endpoint_result(endpoint, resolution, answers.refused, group, plan.asked)
             for endpoint, (resolution, answers), group in zip(plan.endpoints, found, groups)
         ],
         "handshakes": handshakes_tried(records),

@@ -49,6 +49,17 @@ def path_to(address: str) -> Path:
     return Path(device, source, route_type == _RTN_LOCAL or device == "lo")
 
 
+def is_own(address: str) -> bool:
+    """Whether an IPv4 address is of this host itself.
+
+    With a kernel that tells no routes it is not known to be: that it is is then seen by its times alone.
+    """
+    try:
+        return path_to(address).loopback
+    except OSError:
+        return False
+
+
 def _asked(packed: bytes) -> bytes:
     attribute = _ATTRIBUTE.pack(_ATTRIBUTE.size + 4, _RTA_DST) + packed
     body = _ROUTE.pack(socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0) + attribute

@@ -34,7 +34,7 @@ def check_tls(
     C(ETIMEDOUT)), C(EOF) for a peer that ended it, C(CERTIFICATE_VERIFY_FAILED) with OpenSSL's verify_code and
     verify_message, or OpenSSL's reason (C(WRONG_VERSION_NUMBER)). C(NO_TRUST_STORE): this machine has no certificates
     to verify any other by, and the peer was not asked. duration_ms is what connect and handshake took together, at
-    most timeout_s and a little.
+    most timeout_s and a little; None when the peer was not asked.
 
     context is for tests; by default certificates are verified against the system's store. A remote's fault is never
     raised. Raises ValueError for a server_name that can't be one.
@@ -42,7 +42,7 @@ def check_tls(
     if context is None:
         context = ssl.create_default_context()
         if not has_trust_store(context):
-            return _result(_NO_STORE, 0.0)
+            return {**_result(_NO_STORE, 0.0), "duration_ms": None}
     start_s = time.monotonic()
     try:
         with socket.create_connection((address, port), timeout=timeout_s) as made:

@@ -543,6 +543,26 @@ endpoints:
               description: Whether the chance is below 0.1 %.
               returned: success
               type: bool
+        hits:
+          description: How many samples met O(best_limit_us), V(null) without that option.
+          returned: success
+          type: dict
+          contains:
+            metric:
+              description: The time that was held against the limit, O(metric).
+              returned: success
+              type: str
+              sample: wall
+            limit_us:
+              description: The limit in microseconds.
+              returned: success
+              type: float
+              sample: 102.0
+            count:
+              description: Samples at or below it, counted one by one.
+              returned: success
+              type: int
+              sample: 7
         tls:
           description: What one TLS handshake came to, V(null) without O(verify_tls) and for an address without samples.
           returned: success

@@ -13,7 +13,7 @@ author: lowlatency.ec2 contributors (@lowlatency)
 description:
   - Makes the same short probe at each of some times. Two hosts whose times lie between each other's measure the same
     addresses in alternation, so that whatever the time of day does to the path, it does to both.
-  - It is one process for all turns, so that no connection to the host and no start of an interpreter falls between them.
+  - It is one process for all turns, so that no connection to the host and no start of Python falls between them.
   - The M(lowlatency.ec2.search_round) module compares a newcomer with the sitting champion by it.
 attributes:
   check_mode:
@@ -39,8 +39,8 @@ options:
     required: true
   progress_path:
     description:
-      - File that always holds a JSON document with C(stage) (V(turns)) and C(turns), those that were made so far, in the
-        shape of RV(turns).
+      - File that always holds a JSON document with C(stage) (V(turns)) and C(turns), those that were made so far, in
+        the shape of RV(turns).
       - It is not removed, and not written in check mode.
     type: path
   stop_path:

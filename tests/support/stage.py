@@ -126,7 +126,7 @@ class Host:
 
     def command(self, told: str) -> tuple[int, str, str]:
         """What goes with a comparison is written down beside the steps, by its first word."""
-        word = told.split()[0]
+        word = told.split(maxsplit=1)[0]
         if word not in ("touch", "rm"):
             return self._stage.command(told)
         self._stage.commands.append(f"{self._who} {word}")

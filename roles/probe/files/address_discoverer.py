@@ -25,6 +25,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_answers import sorted_out
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption, Endpoint, endpoints_from
 from ansible_collections.lowlatency.ec2.plugins.module_utils._resolve import Resolution, lookup_ipv4, resolve
+from ansible_collections.lowlatency.ec2.plugins.module_utils._route import is_own
 from ansible_collections.lowlatency.ec2.plugins.module_utils._whole_file import locked, write_whole
 
 DONE, CANNOT, BAD_SETTINGS, BUSY = range(4)
@@ -137,8 +138,7 @@ class Pass:
         found = ask(endpoint, self._settings.attempts)
         if found.error:
             self.said.append(f"{endpoint.name}: DNS says {found.error[0]} of {endpoint.host}: {found.error[1]}")
-        # An address of one of this host's interfaces is not looked for here; the probe leaves it out where it resolves.
-        answers = sorted_out(endpoint.host, found.addresses, lambda _address: False)
+        answers = sorted_out(endpoint.host, found.addresses, is_own)
         for address, reason in answers.refused:
             self.said.append(f"{endpoint.name}: DNS says {address} of {endpoint.host}, which is {reason}: not taken")
         answer = [*answers.kept, *endpoint.addresses]

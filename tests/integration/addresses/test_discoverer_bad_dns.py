@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,11 @@ from support.discoverer import Discoverer
 from support.dns_liar import DnsLiar
 
 PORT = 443
-# Of the namespace's own loopback device: one that listens, and one that refuses.
-ALIVE, DEAD = "198.19.253.7", "198.19.253.8"
+# Of the host at the other end of a cable: one that listens, and one that refuses. And this end's own.
+ALIVE, DEAD, OWN = "198.19.253.7", "198.19.253.8", "198.19.253.9"
 NAMES = {
     "good.example": [ALIVE, DEAD],
-    "lies.example": ["0.0.0.0", "127.0.0.1", "169.254.169.254", "224.0.0.1", "255.255.255.255", ALIVE],
+    "lies.example": ["0.0.0.0", "127.0.0.1", "169.254.169.254", "224.0.0.1", "255.255.255.255", OWN, ALIVE],
     "loops.example": "loop",
     "fails.example": "failure",
     "empty.example": "empty",
@@ -28,18 +29,35 @@ NAMES = {
 }
 
 
+@contextmanager
+def cable(here: str, own: str, others: Sequence[str]) -> Iterator[str]:
+    """A namespace of its own that has the other addresses, at the end of a cable from a namespace that has one."""
+    other = f"{here}-x"
+    ip("netns", "add", other)
+    try:
+        ip("-n", here, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", other)
+        for name, addresses in ((here, (own,)), (other, others)):
+            for address in addresses:
+                ip("-n", name, "address", "add", f"{address}/24", "dev", "cable")
+            ip("-n", name, "link", "set", "cable", "up")
+        yield other
+    finally:
+        ip("netns", "del", other)
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
 @pytest.fixture(scope="module")
 def liar() -> Iterator[DnsLiar]:
-    """A namespace with that resolver, and a listener at one address."""
+    """A namespace with that resolver and a cable to another one, where something listens at one address."""
 
     def listen() -> socket.socket:
         return socket.create_server((ALIVE, PORT), backlog=256)
 
-    with DnsLiar(NAMES) as liar:
-        for address in (ALIVE, DEAD):
-            subprocess.run(["ip", "-n", liar.name, "address", "add", f"{address}/32", "dev", "lo"], check=True)
-        with inside(liar.name, listen):
-            yield liar
+    with DnsLiar(NAMES) as liar, cable(liar.name, OWN, (ALIVE, DEAD)) as other, inside(other, listen):
+        yield liar
 
 
 @pytest.mark.parametrize("host", sorted(NAMES))
@@ -56,5 +74,7 @@ def test_a_bad_name_harms_neither_the_pass_nor_the_other_endpoint(
     assert found["good"]["addresses"][DEAD]["last_alive"] is None
     wanted = {"good.example": [ALIVE, DEAD], "lies.example": [ALIVE]}.get(host, [])
     assert list(found["bad"]["addresses"]) == wanted
+    if host == "lies.example":
+        assert f"bad: DNS says {OWN} of lies.example, which is own: not taken" in done.stdout
     if not wanted:
         assert done.stdout.startswith("bad: DNS says EAI_")

@@ -191,6 +191,14 @@ def test_the_bin_that_holds_the_limit_is_left_out() -> None:
     assert hits_at_most(one, "wall", 90.4) == 0
 
 
+def test_the_probe_s_own_count_is_exact_where_a_bin_is_not() -> None:
+    one = {**address("a", 90.5, 160), "hits": {"metric": "wall", "limit_us": 91, "count": 37}}
+    assert hits_at_most(one, "wall", 91.0) == 37
+    # It answers no other question.
+    assert hits_at_most(one, "wall", 92.0) == 250
+    assert hits_at_most(one, "wire", 91.0) == hits_at_most(address("a", 90.5, 160), "wire", 91.0)
+
+
 def test_hits_are_counted_by_the_metric() -> None:
     one = address("a", 110, 160)
     assert (hits_at_most(one, "wall", 100), hits_at_most(one, "wire", 100)) == (0, 250)

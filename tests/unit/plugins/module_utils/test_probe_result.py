@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 
+import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import Outcome
 from ansible_collections.lowlatency.ec2.plugins.module_utils._handshake import ERROR_KINDS, AddressRecord
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import Asked, Endpoint
@@ -194,3 +195,16 @@ def test_progress_counts_samples_and_shows_the_best_of_each_endpoint() -> None:
         "elapsed_s": 1.235,
         "best": [{"name": "a", "address": "192.0.2.2", "wall_us": 98.1, "samples": 2}],
     }
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit_us", "count"), [("wall", 118.2, 2), ("wall", 118.199, 1), ("wire", 97, 2), ("wall", 12, 0)]
+)
+def test_hits_are_counted_to_the_nanosecond(metric: str, limit_us: float, count: int) -> None:
+    seen = record("192.0.2.1", (98_100, 81), (118_200, 97), (160_300, 99))
+    found = address_result(seen, Asked(metric=metric, best_limit_us=limit_us))["hits"]
+    assert found == {"metric": metric, "limit_us": limit_us, "count": count}
+
+
+def test_without_a_limit_nothing_is_counted() -> None:
+    assert address_result(record("192.0.2.1", (98_100, 81)))["hits"] is None

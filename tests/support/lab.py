@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support.whole_run import run_whole
+
 ROOT = Path(__file__).resolve().parents[2]
 #: Lab 0 is the user's own; tests take a free one of these, so that they can run side by side. The tests of the
 #: lab's parts have indexes of their own, which another run of them waits for.
@@ -102,14 +104,8 @@ class Lab:
         self, playbook: str, *options: str, fails: bool = False, timeout_s: float = 600, **variables: t.Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a playbook to its end; what it printed is in the failure when it ends otherwise than expected."""
-        done = subprocess.run(
-            self.command(playbook, *options, **variables),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            cwd=self.folder,
-            env=self.environment,
-            check=False,
+        done = run_whole(
+            self.command(playbook, *options, **variables), timeout_s=timeout_s, cwd=self.folder, env=self.environment
         )
         if (done.returncode != 0) != fails:
             told = f"{done.stdout[-8000:]}\n{done.stderr[-2000:]}"

@@ -34,6 +34,7 @@ from local_region.network.addressing import LabAddressing, mac_of
 from local_region.network.layout import LabNetwork
 from local_region.network.machines import MachineNetwork
 from support.lab import ROOT, free_index
+from support.whole_run import run_whole
 
 USER = "admin"
 BOOT_TIMEOUT_S = 300.0
@@ -200,11 +201,9 @@ class TestMachine:
     # ------------------------------------------------------------------------------------------------
 
     def _ansible(self, program: str, *arguments: str, timeout_s: float, **environment: str) -> t.Any:
-        return subprocess.run(
+        return run_whole(
             [str(ROOT / ".venv/bin" / program), "-i", str(self.inventory), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
+            timeout_s=timeout_s,
             cwd=self.folder,
             env={
                 **os.environ,
@@ -214,7 +213,6 @@ class TestMachine:
                 "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.sockets),
                 **environment,
             },
-            check=False,
         )
 
     def _ssh(self, command: str, timeout_s: float) -> subprocess.CompletedProcess[str]:

@@ -12,8 +12,8 @@ import typing as t
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ownership import current_owner
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.ownership import current_owner
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import FileChampionStore
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
     CandidateHost,

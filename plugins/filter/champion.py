@@ -11,8 +11,8 @@ import typing as t
 from collections.abc import Callable, Mapping
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import verdict
-from ansible_collections.lowlatency.ec2.plugins.module_utils._figures import best_addresses
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import verdict
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.figures import best_addresses
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import champion_lines
 
 

@@ -10,8 +10,8 @@ import typing as t
 from collections.abc import Callable, Mapping
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.lowlatency.ec2.plugins.module_utils._gate import judge
-from ansible_collections.lowlatency.ec2.plugins.module_utils._gate_input import options_from, runs_from
+from ansible_collections.lowlatency.ec2.plugins.module_utils._gate.gate import judge
+from ansible_collections.lowlatency.ec2.plugins.module_utils._gate.gate_input import options_from, runs_from
 
 
 def tuning_gate_verdict(before: t.Any, after: t.Any, group: t.Any, options: t.Any = None) -> dict[str, t.Any]:

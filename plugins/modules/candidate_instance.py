@@ -383,9 +383,9 @@ error:
 import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_candidate import absent, check_options, present
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_client import Ec2Error, ec2_client, fail
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_launch import Launcher
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.candidate import absent, check_options, present
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Ec2Error, ec2_client, fail
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.launch import Launcher
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -176,9 +176,9 @@ candidates:
 import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_calls import describe_instances
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_client import Client, Ec2Error, ec2_client, fail
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_transformations import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.calls import describe_instances
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Client, Ec2Error, ec2_client, fail
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.transformations import (
     TAG_ROUND,
     TAG_SEARCH_ID,
     candidate_of,

@@ -908,9 +908,9 @@ msg:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_options import ARGUMENT_SPEC
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption, plan_from
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_run import may_use, run_probe
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.options import ARGUMENT_SPEC
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.plan import BadOption, plan_from
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.run import may_use, run_probe
 
 
 def main() -> None:

@@ -112,10 +112,10 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_options import ARGUMENT_SPEC as PROBE_SPEC
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption, Plan, plan_from
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_run import may_use
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_turns import checked_turns, run_turns
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.options import ARGUMENT_SPEC as PROBE_SPEC
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.plan import BadOption, Plan, plan_from
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.run import may_use
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.turns import checked_turns, run_turns
 
 ARGUMENT_SPEC = dict(
     probe=dict(type="dict", required=True),

@@ -325,8 +325,8 @@ msg:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ping import plan_from, run_ping
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption
+from ansible_collections.lowlatency.ec2.plugins.module_utils._gate.ping import plan_from, run_ping
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.plan import BadOption
 
 ARGUMENT_SPEC = dict(
     address=dict(type="str", required=True),

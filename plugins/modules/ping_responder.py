@@ -136,8 +136,12 @@ pid_path:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ping_daemon import Keeper, default_pid_path, wanted_from
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption
+from ansible_collections.lowlatency.ec2.plugins.module_utils._gate.ping_daemon import (
+    Keeper,
+    default_pid_path,
+    wanted_from,
+)
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.plan import BadOption
 
 ARGUMENT_SPEC = dict(
     state=dict(type="str", choices=["started", "stopped"], default="started"),

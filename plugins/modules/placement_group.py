@@ -146,9 +146,9 @@ instance_ids:
 import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.ec2.plugins.module_utils import _ec2_groups as groups
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_client import Client, Ec2Error, ec2_client, fail
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_transformations import changed_parts
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import groups
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Client, Ec2Error, ec2_client, fail
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.transformations import changed_parts
 
 
 def present(module: AnsibleAWSModule, client: Client, wanted: groups.WantedGroup) -> dict[str, t.Any]:

@@ -113,9 +113,9 @@ placement_groups:
 import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_calls import describe_placement_groups
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_client import Client, Ec2Error, ec2_client, fail
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_transformations import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.calls import describe_placement_groups
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Client, Ec2Error, ec2_client, fail
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.transformations import (
     TAG_SEARCH_ID,
     escape_filter_value,
     filters_of,

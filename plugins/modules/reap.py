@@ -181,9 +181,9 @@ disassociated:
 import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_client import Ec2Error, ec2_client, fail
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_reap import Pass, Reaper
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2_waiters import WaitTimeout, wait_until
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Ec2Error, ec2_client, fail
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.reap import Pass, Reaper
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.waiters import WaitTimeout, wait_until
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "search_id": {"type": "str"},

@@ -179,8 +179,8 @@ msg:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.lowlatency.ec2.plugins.module_utils._jitter import Tools, plan_from, run_jitter
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption
+from ansible_collections.lowlatency.ec2.plugins.module_utils._gate.jitter import Tools, plan_from, run_jitter
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.plan import BadOption
 
 ARGUMENT_SPEC = dict(
     duration_s=dict(type="int", default=32),

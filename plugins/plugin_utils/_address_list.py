@@ -17,14 +17,14 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_book import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.book import (
     Book,
     addresses_for,
     in_order,
     is_one_host,
     refused_by_all,
 )
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import seconds_of, stamp
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.document import seconds_of, stamp
 
 SCHEMA_VERSION = 1
 

@@ -14,8 +14,8 @@ import typing as t
 from collections.abc import Iterator, Mapping
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import needs_confirmation, next_champion
-from ansible_collections.lowlatency.ec2.plugins.module_utils._paired import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import needs_confirmation, next_champion
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.paired import (
     PAIRS,
     addresses_to_compare,
     compare,

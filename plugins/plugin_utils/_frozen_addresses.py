@@ -19,8 +19,8 @@ from dataclasses import replace
 from datetime import datetime
 from urllib.parse import quote
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_book import Book, round_wait_s
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import book_from_text
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.book import Book, round_wait_s
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.document import book_from_text
 from ansible_collections.lowlatency.ec2.plugins.module_utils._whole_file import locked, write_whole
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._address_list import (
     Endpoint,

@@ -10,15 +10,15 @@ import math
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import Criteria
-from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import champion_figure_us, statistic_of
-from ansible_collections.lowlatency.ec2.plugins.module_utils._figures import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.plan import DEFAULTS, allowed_rate
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import Criteria
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import champion_figure_us, statistic_of
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.figures import (
     complete_addresses,
     endpoint_named,
     figure_us,
 )
-from ansible_collections.lowlatency.ec2.plugins.module_utils._paired import BLOCK_SAMPLES
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import DEFAULTS, allowed_rate
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.paired import BLOCK_SAMPLES
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import RoundOptions
 
 #: Parts of a probe's result that a round keeps.

@@ -19,8 +19,8 @@ import typing as t
 from dataclasses import replace
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import GenerationConflict, State
-from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import is_qualified, next_champion
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import GenerationConflict, State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import is_qualified, next_champion
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import Result, StepFailed
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._recovery import retire
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Callable, Iterable, Mapping
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import State
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
 
 if t.TYPE_CHECKING:

@@ -13,9 +13,13 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import champion_figure_us, statistic_of
-from ansible_collections.lowlatency.ec2.plugins.module_utils._figures import best_addresses, endpoints_of, figure_us
-from ansible_collections.lowlatency.ec2.plugins.module_utils._reasons import STATISTIC_WORDS, count_text
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import champion_figure_us, statistic_of
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.figures import (
+    best_addresses,
+    endpoints_of,
+    figure_us,
+)
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.reasons import STATISTIC_WORDS, count_text
 
 NO_FIGURE = "-"
 

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import Criteria
-from ansible_collections.lowlatency.ec2.plugins.module_utils._figures import anchor_hits, endpoints_of
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import Criteria
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.figures import anchor_hits, endpoints_of
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import (
     event_blocks,
     log_lines,

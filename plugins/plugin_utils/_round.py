@@ -13,9 +13,13 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore, State
-from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import Criteria
-from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import check_comparable, failures_after, verdict
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import FileChampionStore, State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import Criteria
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import (
+    check_comparable,
+    failures_after,
+    verdict,
+)
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._access import Access
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._confirmation import Confirmation
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._frozen_addresses import AddressListError, FrozenAddresses

@@ -11,7 +11,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import (
     CONNECTS,
     METRICS,
     PROBE_MODES,

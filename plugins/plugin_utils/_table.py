@@ -11,7 +11,7 @@ import io
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._figures import best_addresses
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.figures import best_addresses
 
 _FIRST = ("timestamp", "instance_id", "instance_type")
 _LAST = ("passed",)

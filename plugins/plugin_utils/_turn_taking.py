@@ -13,7 +13,7 @@ import typing as t
 from collections.abc import Callable, Iterator, Mapping
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible_collections.lowlatency.ec2.plugins.module_utils._paired import PAIRS, pair_order, turn_times_s
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.paired import PAIRS, pair_order, turn_times_s
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
     LOOK_S,
     CandidateHost,

@@ -29,8 +29,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / ".venv/collections"), str(ROOT / "roles/lab/files")]
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils import _handshake as handshake
-from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import connector
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe import handshake
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.connectors import connector
 from local_region.delay_line.client import DelayLine
 from local_region.exchange.listener import Listener
 from local_region.network.child import enter_namespace

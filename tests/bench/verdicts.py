@@ -24,14 +24,14 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / ".venv" / "collections"), str(ROOT / "tests")]
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._adaptive import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.adaptive import (
     WORTHWHILE_SHARE,
     AdaptiveSchedule,
     AddressCourse,
     Question,
 )
-from ansible_collections.lowlatency.ec2.plugins.module_utils._flukes import binomial_tail
-from ansible_collections.lowlatency.ec2.plugins.module_utils._sequential import ShareLook, ShareTest, Tally
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.sequential import ShareLook, ShareTest, Tally
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.flukes import binomial_tail
 from support.exact_tests import exact_test
 from support.latency_families import (
     DRIFT_HANDSHAKES,

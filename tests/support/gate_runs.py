@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._gate import Block, Run, judge
+from ansible_collections.lowlatency.ec2.plugins.module_utils._gate.gate import Block, Run, judge
 from ansible_collections.lowlatency.ec2.plugins.module_utils._statistics import histogram_us, median, quantile
 
 Draw = Callable[[random.Random], float]

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Handshakes by several methods in turn, as a process of its own that can run in a namespace and on a CPU.
 
-A way is a method of _connectors, with C(+ports) behind it where its handshakes go round a few held source ports.
+A way is a method of _probe.connectors, with C(+ports) behind it where its handshakes go round a few held source ports.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def time_wait() -> int:
 def main(settings: Mapping[str, Any]) -> None:
     """Take the turns; the order of the ways goes on by one from turn to turn."""
     sys.path.insert(0, str(ROOT / ".venv" / "collections"))
-    from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import connector  # noqa: PLC0415
-    from ansible_collections.lowlatency.ec2.plugins.module_utils._source_ports import SourcePorts  # noqa: PLC0415
+    from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.connectors import connector  # noqa: PLC0415
+    from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.source_ports import SourcePorts  # noqa: PLC0415
 
     os.sched_setaffinity(0, {settings["cpu"]})
     gc.disable()

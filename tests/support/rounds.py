@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Iterable, Mapping, Sequence
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._decision import next_champion, verdict
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import next_champion, verdict
 from ansible_collections.lowlatency.ec2.plugins.module_utils._statistics import bin_edge_us
 
 Document = dict[str, t.Any]

@@ -4,7 +4,7 @@
 """The address discoverer: one pass of asking DNS, a handshake with each address that is due, and the book written anew.
 
 Exit codes: 0 the pass was made, 1 the host can't (no sockets, the document can't be written), 2 the settings can't be,
-3 another pass is under way. What it decides is decided in _address_book.
+3 another pass is under way. What it decides is decided in _addresses.book.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import time
 import typing as t
 from collections.abc import Callable, Mapping, Sequence
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils import _address_book as address_book
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import book_from_text, document_from
-from ansible_collections.lowlatency.ec2.plugins.module_utils._connectors import connector
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_answers import sorted_out
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import BadOption, Endpoint, endpoints_from
-from ansible_collections.lowlatency.ec2.plugins.module_utils._resolve import Resolution, lookup_ipv4, resolve
-from ansible_collections.lowlatency.ec2.plugins.module_utils._route import is_own
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses import book as address_book
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.document import book_from_text, document_from
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.answers import sorted_out
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.connectors import connector
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.plan import BadOption, Endpoint, endpoints_from
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.resolve import Resolution, lookup_ipv4, resolve
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.route import is_own
 from ansible_collections.lowlatency.ec2.plugins.module_utils._whole_file import locked, write_whole
 
 DONE, CANNOT, BAD_SETTINGS, BUSY = range(4)

@@ -15,15 +15,15 @@ import sys
 import typing as t
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_book import endpoints_with
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import book_from_text
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.book import endpoints_with
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.document import book_from_text
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.plan import (
     CHOICES,
     DEFAULTS,
     BadOption,
     plan_from,
 )
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_run import may_use, run_probe
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.run import may_use, run_probe
 
 MEASURED, NOT_MEASURED, BAD_ARGUMENT, CANNOT_PROBE = range(4)
 DEFAULT_PORT = 443

@@ -11,8 +11,8 @@ import typing as t
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_book import usable
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import book_from_text
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.book import usable
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.document import book_from_text
 from support.lab import ROOT, Lab, lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]

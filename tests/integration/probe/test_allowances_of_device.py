@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 _LOOK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.lowlatency.ec2.plugins.module_utils._allowances import *
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.allowances import *
 print(json.dumps({
     "statistics": device_statistics(sys.argv[2]),
     "interfaces": interfaces_towards(sys.argv[3:]),

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils._port_spread import port_rows, port_spread
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.port_spread import port_rows, port_spread
 from support.method_turns import HELD_PORTS, ROOT, ways_in_turn
 from support.syn_rig import Behaviour, SynRig, cpus, why_not
 
@@ -112,7 +112,7 @@ def test_ways_by_port_show_where_ports_are_held_and_nowhere_else(slow_port_us: f
 _TAKE = """
 import errno, random, socket, sys
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.lowlatency.ec2.plugins.module_utils._source_ports import SourcePorts
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.source_ports import SourcePorts
 shuffle = random.Random(1).shuffle
 try:
     SourcePorts(5, shuffle)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.lowlatency.ec2.plugins.filter.tuning_gate import FilterModule, tuning_gate_verdict
-from ansible_collections.lowlatency.ec2.plugins.module_utils._gate import Options
+from ansible_collections.lowlatency.ec2.plugins.module_utils._gate.gate import Options
 from support.gate_runs import handshake_result, jitter_result, ping_result
 
 PAGE = Path(__file__).parents[4] / "plugins" / "filter" / "tuning_gate_verdict.yml"

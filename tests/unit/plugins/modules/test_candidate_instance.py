@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.amazon.aws.plugins.module_utils import cloud
-from ansible_collections.lowlatency.ec2.plugins.module_utils import _ec2_candidate
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import candidate as ec2_candidate
 from local_region.api.region_state import Quotas, Timings
 from support.candidates import TAGS, Result, Rounds, Shortage
 from support.region import TestRegion
@@ -240,7 +240,7 @@ def test_an_ended_instance_that_ec2_shows_no_more_does_not_stand_in_the_way(roun
 def test_a_launch_whose_answer_was_lost_is_found_by_its_token(rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:
     """EC2 does not show the tags of a new instance at once: the search by tag finds nothing, the token does."""
     first = rounds.launch()["candidate"]["instance_id"]
-    monkeypatch.setattr(_ec2_candidate, "find", lambda _client, _options: [])
+    monkeypatch.setattr(ec2_candidate, "find", lambda _client, _options: [])
     repeated = rounds.launch()
     assert repeated["candidate"]["instance_id"] == first
     changed = rounds.launch(user_data="#!/bin/sh\n: another expiry\n")
@@ -280,7 +280,7 @@ def test_a_candidate_that_ends_before_it_runs_is_an_outcome(region_api: TestRegi
     pending = rounds.launch(wait=False)["candidate"]
     region_api.client().terminate_instances(InstanceIds=[pending["instance_id"]])
 
-    result = _ec2_candidate._await_start(
+    result = ec2_candidate._await_start(
         region_api.client(),
         {"candidate": pending, "attempts": [], "outcome": "launched", "launched": True},
         {"wait": True, "wait_timeout": 30},

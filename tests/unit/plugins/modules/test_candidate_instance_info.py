@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils import _ec2_calls
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import calls
 from ansible_collections.lowlatency.ec2.plugins.modules import candidate_instance_info
 from support.region import TestRegion, Vpc, tag_specifications
 
@@ -67,7 +67,7 @@ def test_all_pages(region_api: TestRegion, vpc: Vpc, monkeypatch: pytest.MonkeyP
     # Pages are of whole launches, and five is the least that EC2 accepts as their size.
     ids = {region_api.launch(vpc, "c8g.medium", TagSpecifications=tags)["InstanceId"] for _again in range(12)}
     region_api.forget_calls()
-    monkeypatch.setattr(_ec2_calls, "PAGE_SIZE", 5)
+    monkeypatch.setattr(calls, "PAGE_SIZE", 5)
     found = region_api.run_module(candidate_instance_info.main, search_id="tokyo")
     assert {one["instance_id"] for one in found["candidates"]} == ids
     assert [call.action for call in region_api.calls] == ["DescribeInstances"] * 3

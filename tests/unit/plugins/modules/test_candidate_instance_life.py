@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils import _ec2_candidate
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import candidate as ec2_candidate
 from local_region.api.region_state import Timings
 from support.candidates import TAGS, Result, Rounds
 from support.region import TestRegion
@@ -148,7 +148,7 @@ def test_a_survivor_is_spared_by_its_role_unless_forced(rounds: Rounds, check: b
 
 def test_an_instance_that_another_slot_ends_meanwhile_is_ended(rounds: Rounds, monkeypatch: pytest.MonkeyPatch) -> None:
     instance_id = rounds.launch(termination_protection=True)["candidate"]["instance_id"]
-    real = _ec2_candidate.set_attribute
+    real = ec2_candidate.set_attribute
     other = rounds.region.client("ec2")
 
     def raced(client: object, target: str, name: str, value: bool) -> None:
@@ -157,7 +157,7 @@ def test_an_instance_that_another_slot_ends_meanwhile_is_ended(rounds: Rounds, m
             other.terminate_instances(InstanceIds=[target])
         real(client, target, name, value)
 
-    monkeypatch.setattr(_ec2_candidate, "set_attribute", raced)
+    monkeypatch.setattr(ec2_candidate, "set_attribute", raced)
     ended = rounds.run(instance_id=instance_id, state="absent", force=True)
     assert ended["outcome"] == "terminated"
     assert rounds.region.states(instance_id)[0] in ("shutting-down", "terminated")

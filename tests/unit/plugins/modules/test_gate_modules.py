@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ping_server import answer, listener
+from ansible_collections.lowlatency.ec2.plugins.module_utils._gate.ping_server import answer, listener
 from ansible_collections.lowlatency.ec2.plugins.modules import ping_probe, ping_responder, timer_jitter
 from support.modules import run_module
 

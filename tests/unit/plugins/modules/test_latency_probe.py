@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.lowlatency.ec2.plugins.module_utils._probe_plan import CHOICES, DEFAULTS
+from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.plan import CHOICES, DEFAULTS
 from ansible_collections.lowlatency.ec2.plugins.modules import latency_probe
 from support.probe_process import run_probe_module
 

@@ -10,7 +10,7 @@ import threading
 import typing as t
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils import _ec2_groups
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import groups
 from ansible_collections.lowlatency.ec2.plugins.modules import placement_group
 from local_region.api.region_state import Quotas
 from support.modules import run_module
@@ -180,13 +180,13 @@ def test_errors_of_the_api_carry_their_code(region_api: TestRegion) -> None:
 def test_a_group_that_appears_meanwhile_is_taken(region_api: TestRegion, monkeypatch: pytest.MonkeyPatch) -> None:
     region_api.client().create_placement_group(GroupName="g-1", Strategy="cluster")
     seen: list[str] = []
-    describe = _ec2_groups.describe_group
+    describe = groups.describe_group
 
     def late(client: t.Any, name: str) -> t.Any:
         seen.append(name)
         return None if len(seen) == 1 else describe(client, name)
 
-    monkeypatch.setattr(_ec2_groups, "describe_group", late)
+    monkeypatch.setattr(groups, "describe_group", late)
     made = run(region_api, tags=TAGS)
     assert made["placement_group"]["tags"] == TAGS
     assert region_api.write_calls() == ["CreatePlacementGroup", "CreateTags"]

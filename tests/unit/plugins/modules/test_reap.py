@@ -11,8 +11,8 @@ import os
 import typing as t
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils import _ec2_reap
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ownership import Owner, current_owner, machine_name
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import reap as ec2_reap
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.ownership import Owner, current_owner, machine_name
 from ansible_collections.lowlatency.ec2.plugins.modules import reap
 from local_region.api.region_state import Timings
 from support.region import TestRegion, Vpc, tag_specifications
@@ -250,7 +250,7 @@ def test_an_elastic_address_is_taken_off_and_kept(leftovers: Leftovers) -> None:
 
 
 def test_many_are_terminated_in_batches(leftovers: Leftovers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_ec2_reap, "BATCH", 2)
+    monkeypatch.setattr(ec2_reap, "BATCH", 2)
     for _again in range(5):
         leftovers.instance()
     assert len(leftovers.reap()["reaped"]) == 5

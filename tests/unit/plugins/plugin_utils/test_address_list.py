@@ -10,7 +10,7 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_book import ALIVE, EndpointBook, checked, named
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.book import ALIVE, EndpointBook, checked, named
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._address_list import (
     DEAD_REFRESH_EVERY_S,
     MOST_EARLIER,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.filter.champion import champion_verdict
-from ansible_collections.lowlatency.ec2.plugins.module_utils._champion_store import FileChampionStore
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import FileChampionStore
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._access import name_host_keys
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._confirmation import LOCK_NAME
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGone

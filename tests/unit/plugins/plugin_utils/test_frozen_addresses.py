@@ -12,8 +12,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_book import ALIVE, EndpointBook, checked, named
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import document_from
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.book import ALIVE, EndpointBook, checked, named
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.document import document_from
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._frozen_addresses import (
     AddressListError,
     FrozenAddresses,

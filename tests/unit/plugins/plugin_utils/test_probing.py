@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.lowlatency.ec2.plugins.module_utils._criteria import Criteria
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import Criteria
 from ansible_collections.lowlatency.ec2.plugins.module_utils._statistics import quantile
 from ansible_collections.lowlatency.ec2.plugins.modules.latency_probe import ARGUMENT_SPEC as MODULE_SPEC
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._probing import (

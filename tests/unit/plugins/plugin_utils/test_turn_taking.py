@@ -10,7 +10,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils._paired import PAIRS, turn_times_s
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.paired import PAIRS, turn_times_s
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGone
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import CandidateHost, RunningModule, StepFailed
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._turn_taking import (

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -18,14 +17,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_book import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.book import (
     ALIVE,
     REFUSED,
     EndpointBook,
     checked,
     named,
 )
-from ansible_collections.lowlatency.ec2.plugins.module_utils._address_document import document_from
+from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.document import document_from
+from support.parts import imported_parts, part_file
 
 ROOT = Path(__file__).resolve().parents[4]
 PLAY = """
@@ -163,17 +163,13 @@ def test_it_tells_what_is_no_tls_service(command: Path, port: int) -> None:
 
 def test_it_has_all_of_the_code_that_it_imports() -> None:
     parts = yaml.safe_load((ROOT / "roles/probe/vars/main.yml").read_text(encoding="utf-8"))["__probe_parts"]
-    imported = imports_of(ROOT / "roles/probe/files/handshake_probe.py")
+    imported = imported_parts(ROOT / "roles/probe/files/handshake_probe.py")
     reached: set[str] = set()
     while imported - reached:
         part = min(imported - reached)
         reached.add(part)
-        imported |= imports_of(ROOT / f"plugins/module_utils/_{part}.py")
+        imported |= imported_parts(part_file(part))
     assert sorted(parts) == sorted(reached)
-
-
-def imports_of(file: Path) -> set[str]:
-    return set(re.findall(r"module_utils\._(\w+) import", file.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ from pathlib import Path
 import pytest
 import yaml
 from support.discoverer import Discoverer, play
+from support.parts import imported_parts, part_file
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles/probe"
-UTILS = ROOT / "plugins/module_utils"
 #: Nothing listens at the port that goes with it.
 REFUSES = "127.0.0.2"
 
@@ -175,12 +175,9 @@ def test_a_folder_that_is_not_there_is_told(discoverer: Discoverer, port: int) -
 
 
 def imports_of(path: Path, seen: frozenset[str] = frozenset()) -> frozenset[str]:
-    """Names, without the underscore, of the private modules that a file imports, and of those that these do."""
-    text = path.read_text(encoding="utf-8")
-    direct = set(re.findall(r"plugins\.module_utils\._(\w+) import", text))
-    direct |= set(re.findall(r"plugins\.module_utils import _(\w+)", text))
-    for name in sorted(direct - seen):
-        seen = imports_of(UTILS / f"_{name}.py", seen | {name})
+    """Names, as in a list of parts, of the private modules that a file imports, and of those that these do."""
+    for name in sorted(imported_parts(path) - seen):
+        seen = imports_of(part_file(name), seen | {name})
     return seen
 
 

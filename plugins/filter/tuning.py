@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.catalogue import ALL
-from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning_report import (
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._tuning_report import (
     merged_results,
     needs_reboot,
     report_document,

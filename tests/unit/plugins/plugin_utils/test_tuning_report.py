@@ -11,7 +11,7 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning_report import (
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._tuning_report import (
     merged_results,
     needs_reboot,
     probe_difference,

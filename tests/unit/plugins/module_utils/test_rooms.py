@@ -1,0 +1,43 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which room of module_utils may use which: what runs on a measured or tuned machine stays free of the rest."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from support.parts import UTILS, imported_parts
+
+#: A new arrow is a decision: it belongs here and into docs/architecture.md.
+MAY_USE: dict[str, set[str]] = {
+    "addresses": set(),
+    "ec2": set(),
+    "gate": {"probe", "statistics"},
+    "probe": {"statistics"},
+    "search": {"statistics", "whole_file"},
+    "statistics": set(),
+    "tuning": set(),
+    "tuning_options": {"tuning"},
+    "whole_file": set(),
+}
+
+
+def rooms() -> dict[str, set[str]]:
+    """What each room uses beside itself."""
+    used: dict[str, set[str]] = defaultdict(set)
+    for path in UTILS.rglob("*.py"):
+        room = path.relative_to(UTILS).parts[0].removeprefix("_").removesuffix(".py")
+        used[room] |= {part.partition(".")[0] for part in imported_parts(path)} - {room}
+    return dict(used)
+
+
+def test_rooms_use_each_other_as_it_is_laid_down() -> None:
+    assert rooms() == MAY_USE
+
+
+def test_no_room_uses_one_that_uses_it() -> None:
+    def reached(room: str) -> set[str]:
+        return MAY_USE[room].union(*(reached(other) for other in MAY_USE[room]))
+
+    assert all(room not in reached(room) for room in MAY_USE)

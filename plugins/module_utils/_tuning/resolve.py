@@ -12,13 +12,7 @@ from .conditions import why_not
 from .cpu_plan import compact, mask
 from .facts import CpuPlan, Facts
 from .model import InvalidInput, Knob, Setting, Skipped
-from .wishes import Wish
-
-#: What the figures below start from; a wish's parameters replace them.
-PARAMETERS: dict[str, str] = {
-    "hugepages_percent": "25",  # of the memory, as aws-samples' tune_os.yaml has it
-    "min_free_percent": "2",  # of the memory; the ENA guide has 1 to 3 %
-}
+from .wishes import PARAMETERS, Wish
 
 _HUGEPAGE_KIB = 2048
 _PAGE_KIB = 4

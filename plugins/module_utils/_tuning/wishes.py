@@ -18,6 +18,12 @@ from .cpu_plan import expand, plan_cpus
 from .facts import CpuPlan, Facts
 from .model import BOOT, FAMILIES, GROUPS, NOW, RISKS, InvalidInput, Knob, Setting
 
+#: What the figures for templates start from (resolve.py); a wish's parameters replace them.
+PARAMETERS: dict[str, str] = {
+    "hugepages_percent": "25",  # of the memory, as aws-samples' tune_os.yaml has it
+    "min_free_percent": "2",  # of the memory; the ENA guide has 1 to 3 %
+}
+
 #: Means that a knob of one's own can name. A test holds them against registry.py, which imports the means themselves.
 MEANS = ("sysctl", "cmdline", "sysfs", "irq", "nic", "block", "service", "irqbalance", "limits", "chrony")
 
@@ -325,8 +331,6 @@ def _housekeeping(wish: Wish, facts: Facts) -> t.Iterator[str]:
 
 
 def _parameters(wish: Wish) -> t.Iterator[str]:
-    from .resolve import PARAMETERS  # noqa: PLC0415  resolve.py imports Wish from here
-
     known = {*PARAMETERS, *used_names([*ALL.values(), *wish.extra_knobs], wish)}
     for name, value in wish.parameters.items():
         if name not in known:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .._probe.handshake import NS_PER_S, Pacer
+from .._probe.handshake import ERROR_KINDS, KIND_BY_ERRNO, NS_PER_S, Pacer
 from .._probe.plan import (
     FIRST_CHANCES,
     LONGEST_TIMEOUT_MS,
@@ -46,21 +46,6 @@ from .ping_server import (
 )
 
 NS_PER_US = 1_000
-
-ERROR_KINDS = ("timeout", "refused", "reset", "unreachable", "other", "retransmitted")
-
-_KIND_BY_ERRNO = {
-    errno.EINPROGRESS: "timeout",
-    errno.EAGAIN: "timeout",
-    errno.ETIMEDOUT: "timeout",
-    errno.ECONNREFUSED: "refused",
-    errno.ECONNRESET: "reset",
-    errno.EPIPE: "reset",
-    errno.EHOSTUNREACH: "unreachable",
-    errno.ENETUNREACH: "unreachable",
-    errno.EHOSTDOWN: "unreachable",
-    errno.ENETDOWN: "unreachable",
-}
 
 # socket has no name for it before Python 3.12; linux/socket.h of all architectures that we know has it so.
 SO_BUSY_POLL = 46
@@ -128,7 +113,7 @@ class Record:
 
     def note_error(self, code: int) -> None:
         """Count a failure by its errno."""
-        kind = _KIND_BY_ERRNO.get(code, "other")
+        kind = KIND_BY_ERRNO.get(code, "other")
         self.errors[kind] += 1
         if kind == "other":
             name = errno.errorcode.get(code, str(code))

@@ -34,13 +34,14 @@ NS_PER_S = 1_000_000_000
 ERROR_KINDS = ("timeout", "refused", "reset", "unreachable", "other", "retransmitted")
 
 # A blocking connect that SO_SNDTIMEO cuts short ends in EINPROGRESS (inet_stream_connect); ETIMEDOUT is the kernel's
-# own end of its SYN retries.
-_KIND_BY_ERRNO = {
+# own end of its SYN retries. EPIPE is what a connection says that was reset before it is written to.
+KIND_BY_ERRNO = {
     errno.EINPROGRESS: "timeout",
     errno.EAGAIN: "timeout",
     errno.ETIMEDOUT: "timeout",
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
+    errno.EPIPE: "reset",
     errno.EHOSTUNREACH: "unreachable",
     errno.ENETUNREACH: "unreachable",
     errno.EHOSTDOWN: "unreachable",
@@ -159,7 +160,7 @@ class AddressRecord:
             else:
                 self._count_other(NO_RTT)
             return
-        kind = _KIND_BY_ERRNO.get(outcome.code, "other")
+        kind = KIND_BY_ERRNO.get(outcome.code, "other")
         if kind == "other":
             self._count_other(errno.errorcode.get(outcome.code, str(outcome.code)))
         else:

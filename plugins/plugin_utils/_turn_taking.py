@@ -75,14 +75,20 @@ class TurnTaking:
         offsets_s = {who: self._asked(who, host.clock_ahead_s) for who, host in self._hosts.items()}
         self._first_s = time.time() + LEAD_S
         times_s = turn_times_s(self._first_s, self._turn_s, self._pair_s)
-        for who, offset_s in offsets_s.items():
-            turns = [round(at_s + offset_s, 3) for at_s in times_s[who]]
-            self._running[who] = self._asked(who, self._start, who, turns)
+        try:
+            for who, offset_s in offsets_s.items():
+                turns = [round(at_s + offset_s, 3) for at_s in times_s[who]]
+                self._running[who] = self._asked(who, self._start, who, turns)
+        except BrokeOff:
+            self._end_all()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _error: object, _where: object) -> None:
-        if kind is not None and not issubclass(kind, BrokeOff):
-            return
+        if kind is None or issubclass(kind, BrokeOff):
+            self._end_all()
+
+    def _end_all(self) -> None:
         for who in self._running:
             # What was measured stands whether or not this comes to pass, and the host ends its turns by itself.
             with contextlib.suppress(AnsibleConnectionFailure, StepFailed):

@@ -94,6 +94,14 @@ def test_who_breaks_off_is_named_and_the_other_is_ended(tmp_path: Path) -> None:
     assert "newcomer cleared" in stage.commands
 
 
+def test_the_first_is_ended_when_the_second_does_not_start(tmp_path: Path) -> None:
+    stage = Stage(fail_at="newcomer_turns")
+    with pytest.raises(BrokeOff) as raised, taking(stage, tmp_path):
+        raise AssertionError("there is nobody to take turns with")
+    assert raised.value.failure["who"] == "newcomer"
+    assert stage.commands == ["champion touch", "champion cleared", "champion rm"]
+
+
 def test_a_turn_that_never_comes_is_given_up(tmp_path: Path) -> None:
     stage = Stage()
     stage.best_us["newcomer"] = []

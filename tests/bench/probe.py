@@ -125,7 +125,7 @@ def c_method(program: Path, connect: str) -> Method:
 
 
 def python_method(method: str, **options: Any) -> Method:
-    """Plain Python, as seed 000 or anybody would write it: closed with a FIN, the target named in each call."""
+    """Plain Python, as anybody would write it: closed with a FIN, the target named in each call."""
 
     def medians(rig: SynRig, address: str) -> Medians:
         calls = Calls(address, PAIR_SAMPLES, method=method, warmup=WARMUP, cpu=cpus()[0], **options)
@@ -147,7 +147,7 @@ def methods() -> Iterator[dict[str, Method]]:
         yield {
             "C, blocking": c_method(program, "blocking"),
             "probe, blocking": module_method("blocking"),
-            "seed's `settimeout(1)`": python_method("settimeout", reset=False, timeout_s=1),
+            "usual `settimeout(1)`": python_method("settimeout", reset=False, timeout_s=1),
             "`create_connection`": python_method("create_connection", reset=False, timeout_s=1),
             "C, spin": c_method(program, "spin"),
             "probe, spin": module_method("spin"),

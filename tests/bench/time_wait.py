@@ -7,7 +7,7 @@
 
 Needs root and /dev/net/tun for the rig (tests/support/syn_rig.py); takes about half a minute. Exits 1 when a figure
 misses its limit. A socket that its owner closed with a FIN waits in TIME_WAIT for a minute and keeps its port; the
-kernel gives some 28,000 ports, and looking for a free one takes the longer the fewer there are. The seed's way of
+kernel gives some 28,000 ports, and looking for a free one takes the longer the fewer there are. The usual way of
 closing is shown beside it, so that it is seen that the count counts.
 """
 

@@ -33,7 +33,7 @@ def run_probe_module(
     """Run the module with these options; prefix is what goes before its command. Raises when it prints no result."""
     arguments = json.dumps({"ANSIBLE_MODULE_ARGS": dict(options)})
     done = subprocess.run(
-        [*prefix, sys.executable, "-B", str(Path(__file__).resolve()), module],
+        [*prefix, *probe_command(module)],
         input=arguments,
         capture_output=True,
         text=True,
@@ -45,6 +45,11 @@ def run_probe_module(
     except ValueError as error:
         raise RuntimeError(f"no result: {done.stdout[:500]!r} {done.stderr[-2000:]!r}") from error
     return ModuleRun(result, int(done.stderr.split()[-1]) / 1024)
+
+
+def probe_command(module: str = "latency_probe") -> list[str]:
+    """The command that is the module: it takes its arguments from stdin."""
+    return [sys.executable, "-B", str(Path(__file__).resolve()), module]
 
 
 def run_here(module: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._statistics import bin_width_us
-from support.probe_process import ROOT, run_probe_module
+from support.probe_process import probe_command, run_probe_module
 from support.syn_rig import Behaviour, SynRig, cpus, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -141,7 +140,7 @@ def test_progress_is_seen_moving_from_outside(tmp_path: Path) -> None:
         # Off the CPU of the rig's owner, which goes before all others.
         options = {"endpoints": [endpoint], "samples": 400, "progress_path": str(path), "cpu": str(cpus()[0])}
         process = subprocess.Popen(
-            rig.command([sys.executable, "-B", str(ROOT / "tests/support/probe_process.py")]),
+            rig.command(probe_command()),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -185,4 +185,6 @@ class Promotion:
             round_id=result["round_id"],
             since=result["timestamp"],
         )
-        return {**survivor, "kind": result["verdict"]["kind"], "search_id": self._round.options.search_id}
+        key = self._round.access.host_key(result["candidate"])
+        known = {} if key is None else {"host_key": key}
+        return {**survivor, **known, "kind": result["verdict"]["kind"], "search_id": self._round.options.search_id}

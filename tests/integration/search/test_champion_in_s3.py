@@ -24,8 +24,6 @@ SHORT = {
     "search_slot_count": 1,
     "search_max_rounds": 2,
     "search_criteria": {"median_us": 1, "best_us": 1},
-    # A comparison in pairs takes the host key of the champion, which another controller does not have.
-    "search_confirm": False,
 }
 
 

@@ -155,6 +155,9 @@ def test_a_champion_that_cannot_be_reached_stays(tmp_path: Path, step: str, code
 def test_a_champion_whose_host_key_is_not_known_is_not_talked_to(tmp_path: Path) -> None:
     make_round(tmp_path, Stage()).run()
     os.unlink(tmp_path / "known_hosts" / "i-0")
+    # As in a document from before it held the key.
+    store = FileChampionStore(tmp_path / "champion_state.json")
+    store.update(lambda state: replace(state, champion={**(state.champion or {}), "host_key": None}))
     stage = Stage()
     stage.instance, stage.probe = "i-1", rack_probe(110.0)
     result = make_round(tmp_path, stage).run()

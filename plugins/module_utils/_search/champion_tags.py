@@ -35,7 +35,7 @@ SURVIVING_ROLES = frozenset({ROLE_ANCHOR, ROLE_CHAMPION, ROLE_QUALIFIED})
 MOST_TAGS, LONGEST_KEY, LONGEST_VALUE = 50, 128, 256
 
 #: Tags that an entry takes at most beside its addresses and those of every resource of a search (Labels.tags, Name).
-OWN_TAGS = 20
+OWN_TAGS = 25
 
 _FLOATS = {"best_us": "lowlatency:best-us", "p0_1_us": "lowlatency:p0-1-us"}
 _TEXTS = {

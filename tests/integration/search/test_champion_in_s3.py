@@ -61,9 +61,12 @@ def test_a_search_keeps_its_champion_in_s3(running_lab: Lab) -> None:
 
 def test_another_controller_goes_on_with_the_same_champion(running_lab: Lab, tmp_path: Path) -> None:
     before = document(running_lab)["champion"]
-    running_lab.play("search", search_reports_dir=str(tmp_path / "reports"))
+    told = running_lab.play("search", search_reports_dir=str(tmp_path / "reports")).stdout
     after = document(running_lab)["champion"]
-    assert after["best_us"] <= before["best_us"]
+    # In this seed the fourth rack is the nearest. Its instance was compared with a champion of the other controller,
+    # whose host key was in the document.
+    assert after["instance_id"] != before["instance_id"], told[-3000:]
+    assert "in alternation it was lower in" in told
     assert [each["instance_id"] for each in running_lab.instances()] == [after["instance_id"]]
 
 

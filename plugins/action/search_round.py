@@ -6,15 +6,16 @@
 
 from __future__ import annotations
 
-import os
 import typing as t
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.ownership import current_owner
-from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import FileChampionStore
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import MendableStore, StoreError
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stores import open_store
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._mending import MendingStore, tagged_survivors
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
     CandidateHost,
     ControllerModules,
@@ -27,6 +28,7 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options impo
     RoundOptions,
     check_slots,
 )
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._s3_client import s3_client
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import SlotMemory
 
 display = Display()
@@ -34,6 +36,9 @@ display = Display()
 #: Ansible makes a new action for each try of C(until), in the same worker process: what a slot must
 #: remember over its rounds lives here, by task.
 _MEMORIES: dict[str, SlotMemory] = {}
+
+#: The store of each of these tasks: a client of S3 takes a third of a second to make.
+_STORES: dict[str, MendableStore] = {}
 
 
 class ActionModule(ActionBase):
@@ -49,7 +54,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         try:
             return {**result, **self._round(variables)}
-        except (StepFailed, ValueError) as error:
+        except (StepFailed, StoreError, ValueError) as error:
             raise AnsibleActionFail(f"{error}") from error
 
     def _round(self, variables: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -62,12 +67,18 @@ class ActionModule(ActionBase):
         reports.check_writable()
         guard = ControllerGuard()
         memory = _MEMORIES.setdefault(self._task._uuid, SlotMemory())
+        modules = ControllerModules(self, variables, options.aws, guard)
+        store = self._store(options)
+
+        def say(text: str) -> None:
+            display.display(f"{slot} round {memory.rounds}: {text}")
+
         with guard:
             return Round(
                 options,
                 slot=slot,
                 owner=current_owner(guard.controller_pid, slot),
-                modules=ControllerModules(self, variables, options.aws, guard),
+                modules=modules,
                 connect=lambda **where: CandidateHost(
                     self,
                     variables,
@@ -77,10 +88,23 @@ class ActionModule(ActionBase):
                     python=options.python_interpreter,
                     guard=guard,
                 ),
-                store=FileChampionStore(os.path.join(options.reports_dir, "champion_state.json")),
+                store=MendingStore(
+                    store,
+                    search_id=options.search_id,
+                    survivors=lambda: tagged_survivors(modules, options.search_id, store.identity),
+                    say=say,
+                    guard=guard.check,
+                    dry=bool(self._task.check_mode),
+                ),
                 reports=reports,
                 guard=guard,
                 memory=memory,
-                say=lambda text: display.display(f"{slot} round {memory.rounds}: {text}"),
+                say=say,
                 check_mode=bool(self._task.check_mode),
             ).run()
+
+    def _store(self, options: RoundOptions) -> MendableStore:
+        if self._task._uuid not in _STORES:
+            opened = open_store(options.champion_store, options.reports_dir, lambda: s3_client(options.aws))
+            _STORES[self._task._uuid] = opened
+        return _STORES[self._task._uuid]

@@ -153,6 +153,13 @@ options:
     description: The end of the candidate's name, after the Unix time stamp.
     type: str
     default: DC-Search
+  champion_store:
+    description:
+      - Where the champion's document is kept. Without it, in C(champion_state.json) of O(reports_dir), for searches of
+        one controller.
+      - V(s3://BUCKET/KEY) keeps it in an S3 object, for several controllers that search for the same champion. It is
+        changed by conditional writes only, and the bucket must be there.
+    type: str
   candidate_lifetime_min:
     description: Minutes after which a candidate that was not kept ends itself.
     type: int
@@ -261,7 +268,7 @@ options:
     type: int
     default: 0
   reports_dir:
-    description: Where results and the champion document are kept.
+    description: Where results are kept, and the champion document unless O(champion_store) says otherwise.
     type: path
     required: true
   access_key:
@@ -302,12 +309,13 @@ attributes:
     description: A round has nothing to show as a difference.
     support: none
 notes:
-  - Writes the results of the round under O(reports_dir), and changes the champion document there by
-    compare-and-swap only.
+  - Writes the results of the round under O(reports_dir), and changes the champion document by compare-and-swap only.
+    What is no such document is kept beside it and made anew from the tags of the survivors.
   - When the controller ends, the round starts no further step, and what it left is taken by the next run.
 seealso:
   - module: lowlatency.ec2.latency_probe
   - module: lowlatency.ec2.candidate_instance
+  - module: lowlatency.ec2.champion
   - module: lowlatency.ec2.placement_group
 """
 

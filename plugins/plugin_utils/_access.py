@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import typing as t
 from collections.abc import Mapping
 
@@ -18,6 +19,9 @@ if t.TYPE_CHECKING:
 
 #: Seconds that a sitting champion, which has long been up, may take to give a shell.
 CHAMPION_SSH_S = 30
+
+#: A host key as known_hosts has it, without the name: its type and the key.
+HOST_KEY = re.compile(r"(?:ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/]+={0,2}", re.ASCII)
 
 
 class Access:
@@ -38,8 +42,12 @@ class Access:
         return host
 
     def reach_champion(self, champion: Mapping[str, t.Any]) -> CandidateHost:
-        """Connect to a survivor by an address of its own, with the host key that its round has kept."""
+        """Connect to a survivor by an address of its own, with the host key that its round has kept.
+
+        Another controller's round kept it in the champion's document.
+        """
         try:
+            keep_host_key(self.known_hosts(champion), str(champion["instance_id"]), champion.get("host_key"))
             name_host_keys(self.known_hosts(champion), str(champion["instance_id"]))
         except OSError as error:
             why = f"{self.known_hosts(champion)}: {error.strerror}, so the host key cannot be checked"
@@ -57,6 +65,15 @@ class Access:
     def known_hosts(self, candidate: Mapping[str, t.Any]) -> str:
         """Where the candidate's host key is kept: a file of its own, so that no address is mistaken."""
         return os.path.join(self._round.options.reports_dir, "known_hosts", str(candidate["instance_id"]))
+
+    def host_key(self, candidate: Mapping[str, t.Any]) -> str | None:
+        """The candidate's host key, type and key, as it was taken on first use; None if it is not kept here."""
+        try:
+            with open(self.known_hosts(candidate), encoding="utf-8", errors="replace") as file:
+                keys = [" ".join(line.split()[1:3]) for line in file]
+        except OSError:
+            return None
+        return next((key for key in keys if HOST_KEY.fullmatch(key)), None)
 
     def forget_host_key(self, candidate: Mapping[str, t.Any]) -> None:
         """Remove the host key of an instance that ends."""
@@ -101,6 +118,20 @@ class Access:
             allow_reassociation=True if state == "present" else None,
             release_on_disassociation=False if state == "absent" else None,
         )
+
+
+def keep_host_key(path: str, name: str, key: t.Any) -> None:
+    """Write the host key of an instance down where there is none yet. Raises OSError.
+
+    It comes from a document or from tags: what is not exactly one key is left out.
+    """
+    if not isinstance(key, str) or not HOST_KEY.fullmatch(key) or os.path.exists(path):
+        return
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    draft = f"{path}.{os.getpid()}.draft"
+    with open(draft, "w", encoding="utf-8") as file:
+        file.write(f"{name} {key}\n")
+    os.replace(draft, path)
 
 
 def name_host_keys(path: str, name: str) -> None:

@@ -183,7 +183,8 @@ class Confirmation:
         if newcomer is None:
             raise BrokeOff("newcomer", StepFailed("confirm", "NoConnection", "the candidate is not connected"))
         try:
-            champion = self._round.access.reach_champion(standing)
+            key = result["champion_before"].get("host_key")
+            champion = self._round.access.reach_champion({**standing, "host_key": key})
         except (AnsibleConnectionFailure, StepFailed) as error:
             raise BrokeOff("champion", error) from error
         try:

@@ -7,7 +7,7 @@
 1. shutdown behaviour C(stop), read back: API termination protection does not stop a shutdown from inside
 2. the dead-man timer cancelled, read back
 3. termination and stop protection
-4. tags, in the same call of the module
+4. tags, in the same call of the module: all that the champion document holds of it
 5. the champion document swapped, the replaced champion in C(retiring)
 6. the replaced champion unprotected and terminated
 7. C(retiring) cleared
@@ -19,7 +19,15 @@ import typing as t
 from dataclasses import replace
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import GenerationConflict, State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import GenerationConflict
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_tags import (
+    MOST_TAGS,
+    TAG_CHAMPION,
+    document_tags,
+    membership_tags,
+    tags_of,
+)
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import is_qualified, next_champion
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import Result, StepFailed
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._recovery import retire
@@ -73,7 +81,7 @@ class Promotion:
                 "lowlatency.ec2.candidate_instance",
                 "demote",
                 instance_id=old["instance_id"],
-                tags={"lowlatency:champion": "false"},
+                tags={TAG_CHAMPION: "false"},
             )
 
     def _give_up(self, result: Result, error: Exception) -> bool:
@@ -96,8 +104,11 @@ class Promotion:
 
     def _tags(self, result: Result) -> dict[str, str]:
         decided = result["verdict"]
-        more = {"lowlatency:champion": "true"} if decided["is_champion"] else {}
-        return self._round.labels.tags(decided["kind"], **more, **{"lowlatency:expires-at": "never"})
+        places = membership_tags(champion=decided["is_champion"], qualified=self._qualified(result))
+        tags = self._round.labels.tags(decided["kind"], **places, **{"lowlatency:expires-at": "never"})
+        tags |= document_tags(self._round.store.identity)
+        # Round, role and search are in both; the instance has a name beside them.
+        return {**tags, **tags_of(self._record(result), MOST_TAGS - len(tags) - 1 + 3)}
 
     def _set(self, result: Result, step: str, **wanted: t.Any) -> None:
         # The module reads back what it changed and fails when EC2 did not take it.
@@ -132,7 +143,7 @@ class Promotion:
             result["verdict"] = judged
             if changed_role:
                 # It may be tagged as the champion that it was going to be.
-                self._set(result, "tag", tags={"lowlatency:champion": "false", **self._tags(result)})
+                self._set(result, "tag", tags={TAG_CHAMPION: "false", **self._tags(result)})
             try:
                 swapped = self._round.store.swap(
                     state.generation, self._next_state(state, result), guard=self._round.guard.check
@@ -174,4 +185,6 @@ class Promotion:
             round_id=result["round_id"],
             since=result["timestamp"],
         )
-        return {**survivor, "kind": result["verdict"]["kind"], "search_id": self._round.options.search_id}
+        key = self._round.access.host_key(result["candidate"])
+        known = {} if key is None else {"host_key": key}
+        return {**survivor, **known, "kind": result["verdict"]["kind"], "search_id": self._round.options.search_id}

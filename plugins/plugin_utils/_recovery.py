@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import typing as t
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import State
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import ownership
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.reap_plan import parse_time
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.transformations import TAG_OWNER
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_tags import rebuild
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._mending import tagged_survivors
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import Result, StepFailed
 
 if t.TYPE_CHECKING:
     from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
@@ -20,15 +26,59 @@ ALIVE = frozenset({"pending", "running", "stopping", "stopped"})
 
 
 def recover(round_: Round) -> None:
-    """Finish what an earlier run left: survivors that are gone leave the document, retiring ones end."""
+    """Finish what an earlier run left.
+
+    Survivors that are gone leave the document, those that only their tags know come into it, retiring ones end.
+    """
+    tagged = tagged_survivors(round_.modules, round_.options.search_id, round_.store.identity)
     named = round_.store.read().survivors()
-    if named:
-        found = round_.modules.run("lowlatency.ec2.candidate_instance_info", "recover", instance_ids=sorted(named))
+    unseen = named - {each["instance_id"] for each in tagged}
+    if unseen:
+        found = round_.modules.run("lowlatency.ec2.candidate_instance_info", "recover", instance_ids=sorted(unseen))
         alive = {entry["instance_id"] for entry in found["candidates"] if entry["state"] in ALIVE}
-        lost = sorted(named - alive)
+        lost = sorted(unseen - alive)
         if lost:
             take_out(round_, lost)
+    take_in(round_, tagged)
     retire(round_)
+
+
+def take_in(round_: Round, tagged: Iterable[Result]) -> None:
+    """Take survivors into the document that a controller tagged and did not come to write down.
+
+    Those that a controller may be about to write down are left to it.
+    """
+    left = timedelta(minutes=round_.options.candidate_lifetime_min)
+    settled = [each for each in tagged if is_left_alone(each["tags"], round_.now, left)]
+    before = round_.store.read()
+    made = rebuild(settled, round_.options.search_id, before)
+    for note in made.notes:
+        round_.say(note)
+    if made.state == before:
+        return
+    after = round_.store.update(
+        lambda state: rebuild(settled, round_.options.search_id, state).state, guard=round_.guard.check
+    )
+    new = sorted((after.survivors() | _retiring(after)) - before.survivors() - _retiring(before))
+    round_.say(f"known by their tags alone, taken into the champion document: {', '.join(new)}")
+
+
+def is_left_alone(tags: Mapping[str, str], now: datetime, lifetime: timedelta) -> bool:
+    """Whether no controller is at work on a survivor any more, as far as can be told from here.
+
+    Of a controller on another machine nothing is known; its candidates end themselves after their lifetime, so that a
+    promotion that began earlier is over.
+    """
+    owner = ownership.parse_owner(tags.get(TAG_OWNER))
+    state = ownership.judge_owner(owner, ownership.machine_name(), ownership.start_ticks)
+    if state != ownership.UNKNOWN:
+        return state == ownership.GONE
+    since = parse_time(tags.get("lowlatency:since"))
+    return since is None or since + lifetime <= now
+
+
+def _retiring(state: State) -> frozenset[str]:
+    return frozenset(entry["instance_id"] for entry in state.retiring)
 
 
 def take_out(round_: Round, lost: list[str]) -> None:

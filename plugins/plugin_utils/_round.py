@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import FileChampionStore, State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import ChampionStore
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import Criteria
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import (
     check_comparable,
@@ -54,7 +55,7 @@ class Round:
         owner: str,
         modules: ControllerModules,
         connect: Callable[..., CandidateHost],
-        store: FileChampionStore,
+        store: ChampionStore,
         reports: Reports,
         guard: ControllerGuard,
         memory: SlotMemory,

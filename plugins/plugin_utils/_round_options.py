@@ -11,6 +11,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_tags import MOST_TAGS, OWN_TAGS
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import (
     CONNECTS,
     METRICS,
@@ -18,6 +19,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria im
     STATISTICS,
     Criteria,
 )
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stores import check_choice
 
 #: Connection options of AWS modules: group defaults of module_defaults do not reach modules that an
 #: action starts, so the action hands these on itself.
@@ -45,6 +47,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "availability_zone": {"type": "str"},
     "candidate_lifetime_min": {"type": "int", "default": 120},
     "candidate_name": {"type": "str", "default": "DC-Search"},
+    "champion_store": {"type": "str"},
     "confirm": {"type": "bool", "default": True},
     "connect": {"type": "str", "default": "public", "choices": ["public", "private", "eip"]},
     "criteria": {"type": "dict", "default": {}},
@@ -129,6 +132,7 @@ class RoundOptions:
     availability_zone: str | None
     candidate_lifetime_min: int
     candidate_name: str
+    champion_store: str | None
     confirm: bool
     connect: str
     criteria: Mapping[str, t.Any]
@@ -168,7 +172,15 @@ class RoundOptions:
         own: dict[str, t.Any] = {field.name: args.get(field.name) for field in fields(cls) if field.name != "aws"}
         aws = {name: args[name] for name in AWS_OPTIONS if args.get(name) is not None}
         options = cls(aws=aws, **own)
-        for check in (_check_endpoints, _check_counts, _check_hits, _check_choice, _check_key):
+        for check in (
+            _check_endpoints,
+            _check_counts,
+            _check_hits,
+            _check_choice,
+            _check_key,
+            _check_store,
+            _check_tags,
+        ):
             check(options)
         return options
 
@@ -238,3 +250,17 @@ def _check_key(options: RoundOptions) -> None:
         raise OptionError("search_key_path", options.key_path, "is no file")
     if not os.access(path, os.R_OK):
         raise OptionError("search_key_path", options.key_path, "cannot be read")
+
+
+def _check_store(options: RoundOptions) -> None:
+    try:
+        check_choice(options.champion_store)
+    except ValueError as error:
+        raise OptionError("search_champion_store", options.champion_store, str(error)) from error
+
+
+def _check_tags(options: RoundOptions) -> None:
+    most = MOST_TAGS - OWN_TAGS
+    if len(options.tags) > most:
+        why = f"are too many: AWS allows {MOST_TAGS} for an instance, and the search has {OWN_TAGS} of its own"
+        raise OptionError("tags", len(options.tags), why)

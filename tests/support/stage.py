@@ -39,6 +39,8 @@ class Stage:
         self.champion_state: str | None = "running"
         self.best_us: dict[str, list[float]] = {"champion": [120.0], "newcomer": [110.0]}
         self.breaks_off: dict[str, int] = {}
+        # The instances that EC2 shows as survivors by their tags.
+        self.tagged: list[dict[str, t.Any]] = []
         self.probed: list[str] = []
         # By how much either's clock is ahead, and what each was told beside its turns, as "champion touch".
         self.ahead_s = {"champion": 0.0, "newcomer": 0.0}
@@ -59,6 +61,8 @@ class Stage:
             return self._launched(options["instance_types"])
         if step == "recover":
             return {"candidates": [{"instance_id": each, "state": "running"} for each in options["instance_ids"]]}
+        if step == "survivors":
+            return {"candidates": self.tagged}
         if step == "find_champion":
             return {"candidates": self._standing(options["instance_ids"][0])}
         return {"pending": []}
@@ -211,4 +215,5 @@ def make_round(folder: Path, stage: Stage, memory: SlotMemory | None = None, **c
 
 
 def steps_of(stage: Stage) -> list[str]:
-    return [step for step in stage.steps if step != "guard"]
+    """What a round did, without what it only asked."""
+    return [step for step in stage.steps if step not in ("guard", "survivors")]

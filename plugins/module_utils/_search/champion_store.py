@@ -2,241 +2,152 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private: the champion's document, changed by compare-and-swap on a generation number.
+"""Private: where the champion's document is kept, changed by compare-and-swap on a generation number.
 
-C(champion_state.json) holds C({schema_version, generation, search_id, champion, anchor, qualified, retiring}).
-A writer names the generation that it read; the document is replaced only while it still has that one. A lock on
-a file beside it orders the writers of one machine, and the file is written apart and renamed, so that a reader
-and a crash see either the old document or the new one.
+A writer names the generation that it read; the document is replaced only while it still has that one. Here is what
+every store does, and the one that keeps the document in a file: a lock beside it orders the writers of one machine, and
+the file is written apart and renamed, so that a reader and a crash see either the old document or the new one.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import random
+import time
 import typing as t
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .._whole_file import locked, write_whole
-from .criteria import STATISTICS, number
-from .decision import (
-    champion_figure_us,
-    check_same_measure,
-    statistic_of,
-)
+from .champion_document import DocumentTooNew, State, check_document, next_generation, parse, render
+from .decision import check_same_measure
 
-SCHEMA_VERSION = 1
-
-#: What every champion in the document has, so that it can be found and compared with.
-CHAMPION_KEYS: tuple[str, ...] = (
-    "instance_id",
-    "instance_type",
-    "placement_group",
-    "best_us",
-    "address",
-    "endpoint",
-    "metric",
-    "samples",
-)
-
-#: Times that L(FileChampionStore.update) tries. Each failure means that another slot succeeded.
+#: Times that C(update) tries. Each failure means that another writer succeeded.
 MAX_ATTEMPTS = 50
 
-Entry = Mapping[str, t.Any]
+#: The longest pause between two tries, in seconds: at random between nothing and this, which doubles from the first.
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 1.0
+
+Guard = t.Optional[Callable[[], None]]
 
 
 class StoreError(Exception):
     """The champion's document could not be read or changed."""
 
 
+class StoreTooNew(StoreError):
+    """The document is of a later release of this collection: it is left as it is, and never rebuilt."""
+
+
 class StoreUnreadable(StoreError):
-    """The document is there but cannot be used; it is left as it is."""
+    """The document is there but is none; it is left as it is until it was put aside."""
 
 
 class GenerationConflict(StoreError):
     """Another writer changed the document since it was read: read it again and decide again."""
 
 
-@dataclass(frozen=True)
-class State:
-    """The champion's document. Entries are dictionaries that hold at least C(instance_id)."""
+class ChampionStore(t.Protocol):
+    """What keeps the champion's document. All raise StoreError for a place that cannot be read or written."""
 
-    generation: int = 0
-    search_id: str | None = None
-    champion: Entry | None = None
-    anchor: Entry | None = None
-    qualified: tuple[Entry, ...] = ()
-    retiring: tuple[Entry, ...] = ()
+    @property
+    def name(self) -> str:
+        """Where the document is, for a person."""
 
-    @classmethod
-    def from_dict(cls, document: t.Any) -> State:
-        """Build from the document. Raises ValueError that says what is wrong with it."""
-        _check_document(document)
-        return cls(
-            generation=document["generation"],
-            search_id=document.get("search_id"),
-            champion=document.get("champion"),
-            anchor=document.get("anchor"),
-            qualified=tuple(document.get("qualified") or ()),
-            retiring=tuple(document.get("retiring") or ()),
-        )
-
-    def to_dict(self) -> dict[str, t.Any]:
-        """The document as it is written."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "generation": self.generation,
-            "search_id": self.search_id,
-            "champion": None if self.champion is None else dict(self.champion),
-            "anchor": None if self.anchor is None else dict(self.anchor),
-            "qualified": [dict(entry) for entry in self.qualified],
-            "retiring": [dict(entry) for entry in self.retiring],
-        }
-
-    def survivors(self) -> frozenset[str]:
-        """Instance ids that the document wants kept: champion, anchor and qualified."""
-        kept = (self.champion, self.anchor, *self.qualified)
-        return frozenset(entry["instance_id"] for entry in kept if entry is not None)
-
-    def with_champion(self, champion: Entry) -> State:
-        """The document with a new champion; the old one retires unless it is kept for another reason."""
-        old = self.champion
-        after = replace(self, champion=dict(champion))
-        after = after.without_retiring(champion["instance_id"])
-        if old is None or old["instance_id"] in after.survivors():
-            return after
-        return replace(after, retiring=(*after.without_retiring(old["instance_id"]).retiring, dict(old)))
-
-    def with_anchor(self, anchor: Entry) -> State:
-        """The document with an anchor. A second one, found by another slot meanwhile, is kept as qualified."""
-        if self.anchor is not None and self.anchor["instance_id"] != anchor["instance_id"]:
-            return self.with_qualified(anchor)
-        return replace(self, anchor=dict(anchor)).without_retiring(anchor["instance_id"])
-
-    def with_qualified(self, entry: Entry) -> State:
-        """The document with one more qualified candidate, or with its entry renewed."""
-        others = tuple(each for each in self.qualified if each["instance_id"] != entry["instance_id"])
-        return replace(self, qualified=(*others, dict(entry))).without_retiring(entry["instance_id"])
-
-    def without_retiring(self, instance_id: str) -> State:
-        """The document without that instance in C(retiring): it was ended, or is wanted again."""
-        return replace(self, retiring=tuple(each for each in self.retiring if each["instance_id"] != instance_id))
-
-    def without(self, instance_id: str) -> State:
-        """The document without that instance anywhere: it is gone."""
-        champion = self.champion if self.champion and self.champion["instance_id"] != instance_id else None
-        anchor = self.anchor if self.anchor and self.anchor["instance_id"] != instance_id else None
-        qualified = tuple(each for each in self.qualified if each["instance_id"] != instance_id)
-        after = replace(self, champion=champion, anchor=anchor, qualified=qualified)
-        return after.without_retiring(instance_id)
-
-
-def _check_document(document: t.Any) -> None:
-    if not isinstance(document, Mapping):
-        raise ValueError("it is not a JSON object")
-    version = document.get("schema_version")
-    if version != SCHEMA_VERSION or isinstance(version, bool):
-        raise ValueError(f"its schema_version is {version!r}, this collection reads {SCHEMA_VERSION}")
-    generation = document.get("generation")
-    if not isinstance(generation, int) or isinstance(generation, bool) or generation < 0:
-        raise ValueError(f"its generation is {generation!r}, not a whole number from 0 on")
-    for key in ("champion", "anchor"):
-        _check_entry(key, document.get(key))
-    for key in ("qualified", "retiring"):
-        entries = document.get(key) or []
-        if not isinstance(entries, (list, tuple)):
-            raise ValueError(f"its {key} is not a list")
-        for entry in entries:
-            _check_entry(key, entry, optional=False)
-    champion = document.get("champion")
-    missing = [key for key in CHAMPION_KEYS if champion is not None and champion.get(key) is None]
-    if missing:
-        raise ValueError(f"its champion has no {', '.join(missing)}")
-    if champion is not None:
-        _check_figures(champion)
-
-
-def _check_figures(champion: Entry) -> None:
-    if number(champion["best_us"]) is None:
-        raise ValueError(f"its champion's best_us is {champion['best_us']!r}, not a number of microseconds")
-    # Documents from before there was a choice have no statistic: theirs is the best.
-    statistic = statistic_of(champion)
-    if statistic not in STATISTICS:
-        raise ValueError(f"its champion's statistic is {statistic!r}, none of {', '.join(STATISTICS)}")
-    if champion_figure_us(champion) is None:
-        key = f"{statistic}_us"
-        raise ValueError(f"its champion's {key} is {champion.get(key)!r}, not a number of microseconds")
-
-
-def _refuse_constant(name: str) -> t.NoReturn:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _check_entry(key: str, entry: t.Any, optional: bool = True) -> None:
-    if entry is None and optional:
-        return
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("instance_id"), str):
-        raise ValueError(f"its {key} names no instance_id")
-
-
-class FileChampionStore:
-    """The champion's document in a file, for searches of one controller."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        # A link is followed, since a rename would put a file in its place.
-        self.path = os.path.realpath(os.fspath(path))
-        self.lock_path = f"{self.path}.lock"
+    @property
+    def identity(self) -> str:
+        """The name of the document among those of all controllers; survivors carry it as a tag."""
 
     def read(self) -> State:
-        """The document as it stands; a missing file is an empty one of generation 0.
+        """The document as it stands; a missing one is an empty one of generation 0.
 
-        Raises StoreUnreadable for a file that is not such a document.
+        Raises StoreUnreadable for what is no such document, StoreTooNew for one of a later release.
         """
-        try:
-            with open(self.path, "rb") as file:
-                text = file.read()
-        except FileNotFoundError:
-            return State()
-        except OSError as error:
-            raise StoreUnreadable(f"{self.path} cannot be read: {error.strerror}") from error
-        try:
-            return State.from_dict(json.loads(text, parse_constant=_refuse_constant))
-        except ValueError as error:
-            raise StoreUnreadable(
-                f"{self.path} is no champion's document and is left as it is: {error}"
-                " (move it away to begin anew; a survivor's tags tell what it held)"
-            ) from error
 
-    def swap(self, expected_generation: int, new_state: State, guard: Callable[[], None] | None = None) -> State:
+    def swap(self, expected_generation: int, new_state: State, guard: Guard = None) -> State:
         """Replace the document of that generation and return it as written, one generation on.
 
-        C(guard) is called just before the rename, and what it raises leaves the old document in place.
-        Raises GenerationConflict when the document has another generation, StoreUnreadable when there is one
-        that cannot be read, ChampionMismatch when the champion would be replaced by one measured in another
-        way, StoreError when the directory cannot be written.
+        C(guard) is called just before the write, and what it raises leaves the old document in place. Raises
+        GenerationConflict when the document has another generation, ChampionMismatch when the champion would be
+        replaced by one measured in another way, and what C(read) raises.
         """
-        with self._locked():
-            current = self.read()
-            if current.generation != expected_generation:
-                raise GenerationConflict(
-                    f"{self.path} is at generation {current.generation}, not {expected_generation}"
-                )
-            if current.champion is not None and new_state.champion is not None:
-                check_same_measure(current.champion, new_state.champion)
-            written = replace(new_state, generation=expected_generation + 1)
-            _check_document(written.to_dict())
-            self._write(written, guard)
-            return written
 
-    def update(self, change: Callable[[State], State], guard: Callable[[], None] | None = None) -> State:
+    def update(self, change: Callable[[State], State], guard: Guard = None) -> State:
         """Read, change and swap until no other writer comes between; return the document as it then stands.
 
-        C(change) decides on each fresh reading; when it returns its argument, nothing is written. Raises what
-        L(swap) raises, and GenerationConflict when others came between every time.
+        C(change) decides on each fresh reading; when it returns its argument, nothing is written. Raises what C(swap)
+        raises, and GenerationConflict when others came between every time.
         """
-        for _attempt in range(MAX_ATTEMPTS):
+
+
+class MendableStore(ChampionStore, t.Protocol):
+    """A store in which what is no document can be replaced by one, see L(champion_tags.rebuild)."""
+
+    def replace_unreadable(self, rebuilt: State, guard: Guard = None) -> tuple[str, State]:
+        """Put what is no document aside and write this one in its place; return where it is and what was written.
+
+        The generation is beyond all earlier ones. Raises GenerationConflict when there is a document after all.
+        """
+
+
+def successor(current: State, expected_generation: int, new_state: State, name: str) -> State:
+    """The document to write, one generation on. Raises GenerationConflict, ChampionMismatch or ValueError."""
+    if current.generation != expected_generation:
+        raise GenerationConflict(f"{name} is at generation {current.generation}, not {expected_generation}")
+    if current.champion is not None and new_state.champion is not None:
+        check_same_measure(current.champion, new_state.champion)
+    written = replace(new_state, generation=expected_generation + 1)
+    check_document(written.to_dict())
+    return written
+
+
+def document_in(text: bytes, name: str) -> State:
+    """The document. Raises StoreTooNew or StoreUnreadable, each with the way out."""
+    try:
+        return parse(text)
+    except DocumentTooNew as error:
+        raise StoreTooNew(
+            f"{name} is of a later release and is left as it is: {error}"
+            " (upgrade lowlatency.ec2 on this controller, or give this search a document of its own)"
+        ) from error
+    except ValueError as error:
+        raise StoreUnreadable(f"{name} is no champion's document: {error}") from error
+
+
+def stamp_of(now_s: float) -> str:
+    """The end of the name that an unreadable document is kept under: UTC, to the second."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
+
+
+def backoff_s(attempt: int) -> float:
+    """The longest pause after that many failures."""
+    return min(LAST_PAUSE_S, FIRST_PAUSE_S * 2.0**attempt)
+
+
+class SwappedStore:
+    """C(update) for a store that has C(read) and C(swap)."""
+
+    def __init__(self, pause: Callable[[float], None] = time.sleep) -> None:
+        """C(pause) is called with the seconds to wait after each lost race."""
+        self._pause = pause
+
+    @property
+    def name(self) -> str:
+        """Where the document is, for a person."""
+        raise NotImplementedError
+
+    def read(self) -> State:
+        """See L(ChampionStore)."""
+        raise NotImplementedError
+
+    def swap(self, expected_generation: int, new_state: State, guard: Guard = None) -> State:
+        """See L(ChampionStore)."""
+        raise NotImplementedError
+
+    def update(self, change: Callable[[State], State], guard: Guard = None) -> State:
+        """See L(ChampionStore)."""
+        for attempt in range(MAX_ATTEMPTS):
             current = self.read()
             wanted = change(current)
             if wanted == current:
@@ -244,8 +155,89 @@ class FileChampionStore:
             try:
                 return self.swap(current.generation, wanted, guard)
             except GenerationConflict:
+                self._back_off(attempt)
+        raise GenerationConflict(f"{self.name} was changed by others {MAX_ATTEMPTS} times in a row")
+
+    def _back_off(self, attempt: int) -> None:
+        # At random, so that writers who met once do not meet again.
+        self._pause(random.uniform(0.0, backoff_s(attempt)))  # noqa: S311 # no secret
+
+
+class FileChampionStore(SwappedStore):
+    """The champion's document in a file, for searches of one controller."""
+
+    def __init__(self, path: str | os.PathLike[str], pause: Callable[[float], None] = time.sleep) -> None:
+        super().__init__(pause)
+        # A link is followed, since a rename would put a file in its place.
+        self.path = os.path.realpath(os.fspath(path))
+        self.lock_path = f"{self.path}.lock"
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return self.path
+
+    @property
+    def identity(self) -> str:
+        """The path on this machine."""
+        return f"file://{os.uname().nodename}{self.path}"
+
+    def read(self) -> State:
+        """See L(ChampionStore)."""
+        text = self._text()
+        return State() if text is None else document_in(text, self.path)
+
+    def swap(self, expected_generation: int, new_state: State, guard: Guard = None) -> State:
+        """See L(ChampionStore)."""
+        with self._locked():
+            written = successor(self.read(), expected_generation, new_state, self.path)
+            self._write(written, guard)
+            return written
+
+    def replace_unreadable(self, rebuilt: State, guard: Guard = None) -> tuple[str, State]:
+        """See L(ChampionStore)."""
+        with self._locked():
+            text = self._text()
+            try:
+                current = State() if text is None else document_in(text, self.path)
+            except StoreUnreadable:
+                return self._replace(text or b"", rebuilt, guard)
+            raise GenerationConflict(f"{self.path} is a document again, at generation {current.generation}")
+
+    def _replace(self, text: bytes, rebuilt: State, guard: Guard) -> tuple[str, State]:
+        now_s = time.time()
+        written = replace(rebuilt, generation=next_generation(text, now_s))
+        check_document(written.to_dict())
+        if guard is not None:
+            guard()
+        # A copy: after a rename, a crash would leave no document at all, which counts as one of generation 0.
+        aside = self._keep(text, stamp_of(now_s))
+        self._write(written, guard)
+        return aside, written
+
+    def _keep(self, text: bytes, stamp: str) -> str:
+        for number in range(MAX_ATTEMPTS):
+            aside = f"{self.path}.unreadable-{stamp}{f'-{number}' if number else ''}"
+            try:
+                with open(aside, "xb") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except FileExistsError:
                 continue
-        raise GenerationConflict(f"{self.path} was changed by others {MAX_ATTEMPTS} times in a row")
+            except OSError as error:
+                raise StoreError(f"{aside} cannot be written: {error.strerror}") from error
+            return aside
+        raise StoreError(f"{self.path} was put aside {MAX_ATTEMPTS} times in a second")
+
+    def _text(self) -> bytes | None:
+        try:
+            with open(self.path, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be read: {error.strerror}") from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -257,9 +249,8 @@ class FileChampionStore:
                 raise StoreError(f"{self.lock_path} cannot be written: {error.strerror}") from error
             yield
 
-    def _write(self, state: State, guard: Callable[[], None] | None) -> None:
-        text = json.dumps(state.to_dict(), indent=2, allow_nan=False) + "\n"
+    def _write(self, state: State, guard: Guard) -> None:
         try:
-            write_whole(self.path, text, guard)
+            write_whole(self.path, render(state), guard)
         except OSError as error:
             raise StoreError(f"{self.path} cannot be written: {error.strerror}") from error

@@ -217,7 +217,7 @@ def check_same_measure(champion: Champion, other: Mapping[str, t.Any]) -> None:
         f"the champion {champion.get('instance_id')} was measured by {_measure(champion)}, this search measures by"
         f" {_measure(other)}, and only equal measures are compared: set search_primary_endpoint, search_metric,"
         " search_statistic, probe_connect, probe_mode and probe_samples as for that champion, or give this search a"
-        " search_reports_dir of its own"
+        " search_reports_dir (or search_champion_store) of its own"
     )
 
 

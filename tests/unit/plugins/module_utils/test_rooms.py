@@ -12,10 +12,11 @@ from support.parts import UTILS, imported_parts
 #: A new arrow is a decision: it belongs here and into docs/architecture.md.
 MAY_USE: dict[str, set[str]] = {
     "addresses": set(),
+    "champion": {"ec2", "search"},
     "ec2": set(),
     "gate": {"probe", "statistics"},
     "probe": {"statistics"},
-    "search": {"statistics", "whole_file"},
+    "search": {"ec2", "statistics", "whole_file"},
     "statistics": set(),
     "tuning": set(),
     "tuning_options": {"tuning"},

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.filter.champion import champion_verdict
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import FileChampionStore
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._access import name_host_keys
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._access import keep_host_key, name_host_keys
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._confirmation import LOCK_NAME
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGone
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
@@ -155,6 +155,9 @@ def test_a_champion_that_cannot_be_reached_stays(tmp_path: Path, step: str, code
 def test_a_champion_whose_host_key_is_not_known_is_not_talked_to(tmp_path: Path) -> None:
     make_round(tmp_path, Stage()).run()
     os.unlink(tmp_path / "known_hosts" / "i-0")
+    # As in a document from before it held the key.
+    store = FileChampionStore(tmp_path / "champion_state.json")
+    store.update(lambda state: replace(state, champion={**(state.champion or {}), "host_key": None}))
     stage = Stage()
     stage.instance, stage.probe = "i-1", rack_probe(110.0)
     result = make_round(tmp_path, stage).run()
@@ -330,3 +333,28 @@ def test_the_probe_is_told_what_decides(tmp_path: Path) -> None:
     assert result["verdict"]["reason"] == (
         "480 handshakes with fstream-mm were enough (8 beaten): it cannot beat 120.00µs of i-0"
     )
+
+
+def test_a_controller_that_did_not_launch_the_champion_knows_its_host_key_from_the_document(tmp_path: Path) -> None:
+    make_round(tmp_path, Stage()).run()
+    (tmp_path / "known_hosts" / "i-0").unlink()
+    stage = Stage()
+    stage.instance, stage.probe = "i-1", rack_probe(110.0)
+    result = make_round(tmp_path, stage, SlotMemory(rounds=1)).run()
+    assert (result["confirm"]["outcome"], sitting(tmp_path)) == ("measured", "i-1")
+    assert stage.options["protect"]["tags"]["lowlatency:host-key"] == "ssh-ed25519@20AAAA"
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, 7, "", "ssh-ed25519", "ssh-ed25519 AAAA\n* ssh-ed25519 BBBB", "@cert-authority ssh-ed25519 AAAA"]
+)
+def test_what_is_not_one_host_key_is_not_taken_for_one(tmp_path: Path, wrong: object) -> None:
+    keep_host_key(str(tmp_path / "known_hosts" / "i-0"), "i-0", wrong)
+    assert not (tmp_path / "known_hosts").exists()
+
+
+def test_a_host_key_that_is_kept_here_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "i-0"
+    path.write_text("i-0 ssh-ed25519 AAAA\n", encoding="utf-8")
+    keep_host_key(str(path), "i-0", "ssh-ed25519 BBBB")
+    assert path.read_text(encoding="utf-8") == "i-0 ssh-ed25519 AAAA\n"

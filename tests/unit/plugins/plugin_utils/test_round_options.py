@@ -60,6 +60,10 @@ def test_good_options_pass(args: dict[str, t.Any]) -> None:
         ({"candidate_lifetime_min": 1}, "search_candidate_lifetime_min: 1"),
         ({"key_path": "/nonexistent/key"}, "search_key_path: '/nonexistent/key' is no file"),
         ({"connect": "eip"}, "search_connect: 'eip' needs"),
+        ({"champion_store": "s3://Bucket"}, "search_champion_store: 's3://Bucket' is not s3://BUCKET/KEY"),
+        ({"champion_store": "dynamodb:x"}, "search_champion_store: 'dynamodb:x' is not s3://BUCKET/KEY; null keeps"),
+        ({"champion_store": ""}, "search_champion_store: '' is not"),
+        ({"tags": {f"t{number}": "" for number in range(26)}}, "tags: 26 are too many: AWS allows 50"),
     ],
 )
 def test_bad_input_is_named(args: dict[str, t.Any], changed: dict[str, t.Any], named: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Any
+from urllib.parse import unquote
 
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
@@ -21,6 +22,8 @@ from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.subnets import Subnet
 from moto.ec2.utils import generate_dns_from_ip
+from moto.s3.exceptions import PreconditionFailed
+from moto.s3.responses import S3Response
 
 from local_region.api import machine_images
 from local_region.api.call_log import CallLog
@@ -86,6 +89,20 @@ def _tags_of(resource: Any) -> list[dict[str, str]]:
     ]
 
 
+_copy_object = S3Response.copy_object
+
+
+def _copy_object_if(response: Any) -> Any:
+    """Replace S3Response.copy_object, which does not know x-amz-copy-source-if-match."""
+    wanted = response.headers.get("x-amz-copy-source-if-match")
+    if wanted is not None:
+        bucket, _dummy, key = unquote(str(response.headers["x-amz-copy-source"])).lstrip("/").partition("/")
+        held = response.backend.get_object(bucket, key)
+        if held is not None and held.etag.strip('"') != wanted.strip('"'):
+            raise PreconditionFailed("x-amz-copy-source-If-Match")
+    return _copy_object(response)
+
+
 def _public_address() -> str:
     return LabResponse.lab.public_pool.take()
 
@@ -115,6 +132,8 @@ def install() -> None:
     elastic_network_interfaces.random_public_ip = _public_address
     elastic_ip_addresses.random_ip = _elastic_address
     urls.url_paths["{0}/"] = LabResponse.dispatch
+    s3_class: Any = S3Response
+    s3_class.copy_object = _copy_object_if
 
 
 def forget(region: str) -> None:

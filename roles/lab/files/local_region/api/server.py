@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import socket
@@ -79,6 +80,8 @@ class RegionApi:
         self.state = RegionState(**self._settings)
         moto_hooks.bind(self.state, self.log)
         self._moto = DomainDispatcherApplication(create_backend_app)
+        # moto looks at a condition of S3 first and writes then; in S3 that is one step.
+        self._s3_lock = threading.Lock()
 
     @property
     def calls(self) -> list[Call]:
@@ -182,7 +185,8 @@ class RegionApi:
             statuses.append(status.split(maxsplit=1)[0])
             return start_response(status, *rest)
 
-        answer = self._moto(environ, noting)
+        with self._s3_lock if service == "s3" else contextlib.nullcontext():
+            answer = self._moto(environ, noting)
         status = statuses[0] if statuses else "200"
         self.log.add(
             Call(

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import (
     FileChampionStore,
     GenerationConflict,
-    State,
     StoreError,
+    StoreTooNew,
     StoreUnreadable,
 )
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import ChampionMismatch
@@ -107,7 +110,9 @@ def test_a_document_from_before_there_was_a_statistic_is_read_and_goes_on_as_bes
         ("{", "Expecting"),
         ("[]", "it is not a JSON object"),
         ("{}", "its schema_version is None, this collection reads 1"),
-        ('{"schema_version": 2, "generation": 1}', "its schema_version is 2"),
+        ('{"schema_version": 0, "generation": 1}', "its schema_version is 0"),
+        ('{"schema_version": "2", "generation": 1}', "its schema_version is '2'"),
+        ("[" * 100_000, "it is nested too deeply"),
         ('{"schema_version": 1}', "its generation is None"),
         ('{"schema_version": 1, "generation": -1}', "its generation is -1"),
         ('{"schema_version": 1, "generation": 1, "champion": {}}', "its champion names no instance_id"),
@@ -127,6 +132,22 @@ def test_what_is_no_such_document_is_left_as_it_is(store: FileChampionStore, tex
     assert Path(store.path).read_text(encoding="utf-8") == text
 
 
+def test_a_document_of_a_later_release_is_left_as_it_is_and_never_rebuilt(store: FileChampionStore) -> None:
+    os.makedirs(os.path.dirname(store.path))
+    text = '{"schema_version": 2, "generation": 1}'
+    Path(store.path).write_text(text, encoding="utf-8")
+    attempts: list[t.Callable[[], t.Any]] = [
+        store.read,
+        lambda: store.swap(1, State()),
+        lambda: store.update(lambda state: State()),
+        lambda: store.replace_unreadable(State()),
+    ]
+    for attempt in attempts:
+        with pytest.raises(StoreTooNew, match=r"its schema_version is 2.*upgrade lowlatency\.ec2"):
+            attempt()
+    assert Path(store.path).read_text(encoding="utf-8") == text
+
+
 def test_bytes_that_are_no_text_are_left_as_they_are(store: FileChampionStore) -> None:
     os.makedirs(os.path.dirname(store.path))
     Path(store.path).write_bytes(b"\xff\xfe\x00")
@@ -136,8 +157,9 @@ def test_bytes_that_are_no_text_are_left_as_they_are(store: FileChampionStore) -
 
 def test_a_directory_in_the_way_is_told(store: FileChampionStore) -> None:
     os.makedirs(store.path)
-    with pytest.raises(StoreUnreadable, match="cannot be read: Is a directory"):
+    with pytest.raises(StoreError, match="cannot be read: Is a directory") as raised:
         store.read()
+    assert not isinstance(raised.value, StoreUnreadable), "there is nothing to put aside"
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -198,7 +220,8 @@ def test_update_gives_up_in_the_end(store: FileChampionStore) -> None:
 
 CHILD = """
 import json, os, signal, sys
-from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import FileChampionStore, State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import FileChampionStore
 store = FileChampionStore(sys.argv[2])
 if sys.argv[1] == "count":
     for _ in range(int(sys.argv[3])):
@@ -242,6 +265,60 @@ def test_a_crash_before_the_rename_leaves_the_old_document(store: FileChampionSt
     # The lock went with the process, and the draft is written over.
     assert store.swap(1, State(search_id="next")).generation == 2
     assert not draft.exists()
+
+
+# -- what is no document ------------------------------------------------------------------------------
+
+
+def spoil(store: FileChampionStore, text: bytes) -> None:
+    os.makedirs(os.path.dirname(store.path), exist_ok=True)
+    Path(store.path).write_bytes(text)
+
+
+def aside(store: FileChampionStore) -> list[bytes]:
+    folder = Path(store.path).parent
+    return [path.read_bytes() for path in sorted(folder.glob("champion_state.json.unreadable-*"))]
+
+
+def test_what_is_no_document_is_kept_beside_the_new_one(store: FileChampionStore) -> None:
+    spoil(store, b'{"schema_version": 1, "generation": 41')
+    where, written = store.replace_unreadable(State(champion=champion(120)))
+    assert re.fullmatch(r".*/champion_state\.json\.unreadable-\d{8}T\d{6}Z", where)
+    assert aside(store) == [b'{"schema_version": 1, "generation": 41']
+    assert store.read() == written
+    assert abs(written.generation - time.time()) < 3600
+    assert store.swap(written.generation, State()).generation == written.generation + 1
+
+
+def test_a_second_one_within_a_second_is_kept_too(store: FileChampionStore) -> None:
+    generations = []
+    for text in (b"a", b"b", b"c"):
+        spoil(store, text)
+        generations.append(store.replace_unreadable(State())[1].generation)
+    assert sorted(aside(store)) == [b"a", b"b", b"c"]
+
+
+def test_a_generation_from_the_future_of_this_clock_is_gone_beyond(store: FileChampionStore) -> None:
+    spoil(store, b'{"schema_version": 1, "generation": 99999999999, ')
+    assert store.replace_unreadable(State())[1].generation == 100000000000
+
+
+def test_a_document_that_can_be_read_is_not_replaced(store: FileChampionStore) -> None:
+    store.swap(0, State(search_id="s"))
+    with pytest.raises(GenerationConflict, match="at generation 1"):
+        store.replace_unreadable(State())
+    assert store.read().search_id == "s" and aside(store) == []
+
+
+def test_a_guard_that_raises_leaves_what_was_there(store: FileChampionStore) -> None:
+    spoil(store, b"{")
+
+    def guard() -> None:
+        raise Orphaned
+
+    with pytest.raises(Orphaned):
+        store.replace_unreadable(State(), guard)
+    assert Path(store.path).read_bytes() == b"{" and aside(store) == []
 
 
 # -- changes of the document --------------------------------------------------------------------------

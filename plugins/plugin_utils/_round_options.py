@@ -11,6 +11,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.budget import check_priced, tariff
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import (
     CONNECTS,
     METRICS,
@@ -69,8 +70,12 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "max_failures_in_row": {"type": "int", "default": 5},
     "max_hours": {"type": "float"},
     "max_rounds": {"type": "int", "default": 200},
+    "max_usd": {"type": "float"},
     "metric": {"type": "str", "default": "wall", "choices": list(METRICS)},
+    "min_gain_us": {"type": "float", "default": 1.0},
+    "patience": {"type": "int"},
     "placement_group_base": {"type": "str", "default": "dc-machine-cpg"},
+    "prices_usd": {"type": "dict", "default": {}},
     "primary_endpoint": {"type": "str", "required": True},
     "probe": {
         "type": "dict",
@@ -109,6 +114,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "tags": {"type": "dict", "default": {}},
     "user": {"type": "str", "default": "ec2-user"},
     "volume_size_gib": {"type": "int"},
+    "volume_usd_gib_month": {"type": "float"},
 }
 
 
@@ -143,8 +149,12 @@ class RoundOptions:
     max_failures_in_row: int
     max_hours: float | None
     max_rounds: int
+    max_usd: float | None
     metric: str
+    min_gain_us: float
+    patience: int | None
     placement_group_base: str
+    prices_usd: Mapping[str, t.Any]
     primary_endpoint: str
     probe: Mapping[str, t.Any]
     probe_timeout_s: int
@@ -160,6 +170,7 @@ class RoundOptions:
     tags: Mapping[str, str]
     user: str
     volume_size_gib: int | None
+    volume_usd_gib_month: float | None
     aws: Mapping[str, t.Any]
 
     @classmethod
@@ -168,7 +179,7 @@ class RoundOptions:
         own: dict[str, t.Any] = {field.name: args.get(field.name) for field in fields(cls) if field.name != "aws"}
         aws = {name: args[name] for name in AWS_OPTIONS if args.get(name) is not None}
         options = cls(aws=aws, **own)
-        for check in (_check_endpoints, _check_counts, _check_hits, _check_choice, _check_key):
+        for check in (_check_endpoints, _check_counts, _check_hits, _check_choice, _check_money, _check_key):
             check(options)
         return options
 
@@ -213,6 +224,10 @@ def _check_counts(options: RoundOptions) -> None:
         ("search_qualified_wanted", options.qualified_wanted, 0),
         ("search_candidate_lifetime_min", options.candidate_lifetime_min, 5),
         ("search_addresses_refresh_hours", options.addresses_refresh_hours or 0.0, 0),
+        ("search_max_usd", options.max_usd or 0.0, 0),
+        ("search_min_gain_us", options.min_gain_us, 0),
+        ("search_patience", 1 if options.patience is None else options.patience, 1),
+        ("search_volume_usd_gib_month", options.volume_usd_gib_month or 0.0, 0),
     ):
         if value < least:
             raise OptionError(name, value, f"is below {least}")
@@ -230,6 +245,12 @@ def _check_choice(options: RoundOptions) -> None:
         raise OptionError("search_instance_types", list(options.instance_types), "is empty")
     if options.connect == "eip" and not options.elastic_ip:
         raise OptionError("search_connect", options.connect, "needs an Elastic IP (network_allocate_elastic_ip)")
+
+
+def _check_money(options: RoundOptions) -> None:
+    # Its errors name option, type and value themselves.
+    known = tariff(options.prices_usd, options.instance_types, options.market)
+    check_priced(known, options.instance_types, options.max_usd)
 
 
 def _check_key(options: RoundOptions) -> None:

@@ -22,21 +22,31 @@ def search_cost_bound(
     slots: int,
     lifetime_min: int,
     *,
-    max_usd: float | None = None,
+    max_usd: float | str | None = None,
     market: str = "on-demand",
-    volume_size_gib: int | None = None,
-    volume_usd_gib_month: float | None = None,
+    volume_size_gib: float | str | None = None,
+    volume_usd_gib_month: float | str | None = None,
 ) -> str:
     """What a search may cost at the very most, in a sentence for a person."""
+    given = _prices("search_cost_bound", prices)
     try:
         known = tariff(
-            _prices("search_cost_bound", prices), instance_types, market, volume_size_gib, volume_usd_gib_month
+            given,
+            instance_types,
+            market,
+            _amount("search_volume_size_gib", volume_size_gib),
+            _amount("search_volume_usd_gib_month", volume_usd_gib_month),
+        )
+        return bound_text(
+            known,
+            instance_types,
+            launches=int(launches),
+            slots=int(slots),
+            lifetime_min=int(lifetime_min),
+            max_usd=_amount("search_max_usd", max_usd),
         )
     except ValueError as error:
         raise AnsibleFilterError(f"search_cost_bound: {error}") from error
-    return bound_text(
-        known, instance_types, launches=int(launches), slots=int(slots), lifetime_min=int(lifetime_min), max_usd=max_usd
-    )
 
 
 def search_cost_summary(
@@ -47,7 +57,7 @@ def search_cost_summary(
     now_s: float,
     *,
     state: t.Any = None,
-    max_usd: float | None = None,
+    max_usd: float | str | None = None,
     market: str = "on-demand",
 ) -> list[str]:
     """What a search did cost, and what its survivors cost from now on, in lines for a person."""
@@ -59,10 +69,20 @@ def search_cost_summary(
             state=state or {},
             now_s=float(now_s),
             lifetime_s=int(lifetime_min) * 60.0,
-            max_usd=max_usd,
+            max_usd=_amount("search_max_usd", max_usd),
         )
     except ValueError as error:
         raise AnsibleFilterError(f"search_cost_summary: {error}") from error
+
+
+def _amount(option: str, given: float | str | None) -> float | None:
+    """A number from a variable: what is given on the command line is a text. Raises ValueError."""
+    if given is None:
+        return None
+    try:
+        return float(given)
+    except (TypeError, ValueError):
+        raise ValueError(f"{option}: {given!r} is not a number") from None
 
 
 def _prices(name: str, given: t.Any) -> Mapping[str, t.Any]:

@@ -71,7 +71,7 @@ class Tariff:
     """What the instances of a search cost: C(usd_h) by type, and their volume's share of a month."""
 
     usd_h: Mapping[str, float] = field(default_factory=dict)
-    volume_gib: int = 0
+    volume_gib: float = 0
     usd_gib_month: float = 0.0
 
     @property
@@ -102,7 +102,7 @@ def tariff(
     given: Mapping[str, t.Any],
     instance_types: Sequence[str],
     market: str = "on-demand",
-    volume_gib: int | None = None,
+    volume_gib: float | None = None,
     usd_gib_month: float | None = None,
 ) -> Tariff:
     """The tariff of these types; those without a price are left out. Raises PriceError."""

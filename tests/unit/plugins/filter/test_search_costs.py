@@ -41,6 +41,14 @@ def test_the_bound_is_told_in_usd() -> None:
         search_cost_bound([], TYPES, 10, 1, 60)
 
 
+def test_numbers_of_the_command_line_are_texts() -> None:
+    prices = {"c8g.24xlarge": 3.6}
+    assert "beyond 5.00 USD" in search_cost_bound(prices, TYPES, 10, 1, 60, max_usd="5", volume_size_gib="8")
+    assert " of 5.00 USD for " in search_cost_summary("", prices, TYPES, 120, 0.0, max_usd="5")[0]
+    with pytest.raises(AnsibleFilterError, match=r"^search_cost_bound: search_max_usd: 'much' is not a number$"):
+        search_cost_bound(prices, TYPES, 10, 1, 60, max_usd="much")
+
+
 def test_the_summary_tells_what_was_spent_and_what_goes_on_to_cost() -> None:
     told = search_cost_summary(
         ACCOUNT, {"c8g.24xlarge": 3.6}, TYPES, 120, 1100.0, state={"champion": champion()}, max_usd=5.0

@@ -262,7 +262,8 @@ options:
     type: float
   prices_usd:
     description:
-      - USD for an hour of each instance type, such as V({c8g.large: 0.08}),
+      - >-
+        USD for an hour of each instance type, such as V({c8g.large: 0.08}),
         or V({c8g.large: {on-demand: 0.08, spot: 0.03}}).
       - A spot instance without a spot price counts with the price on demand, which it costs at most.
     type: dict

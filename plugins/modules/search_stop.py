@@ -32,13 +32,9 @@ options:
     type: str
     choices: [requested, absent]
     default: requested
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
 extends_documentation_fragment:
   - lowlatency.ec2.attributes
+  - lowlatency.ec2.attributes.changing
 seealso:
   - module: lowlatency.ec2.search_round
 """

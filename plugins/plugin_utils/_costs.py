@@ -26,6 +26,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._search.budget impo
     Account,
     Tariff,
     account,
+    check_priced,
     lost_s,
     rounds_of,
     tariff,
@@ -56,7 +57,7 @@ def tariff_of(options: RoundOptions) -> Tariff:
 
 
 class Costs:
-    """Keeps the account of one round."""
+    """Keeps the account of one round. Raises PriceError when money is limited and a type has no price."""
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Costs:
         self._clock = clock
         self._name = account_name(options.search_id)
         self._tariff = tariff_of(options)
+        check_priced(self._tariff, options.instance_types, options.max_usd)
         self._requests = stop_requests(options.reports_dir, options.search_id)
         self._round_id: str | None = None
         self._began_s = 0.0

@@ -91,8 +91,8 @@ def round_lines(result: Document, verbosity: int = 0) -> list[Line]:
     lines += [Line(f"  {text}") for text in _figure_lines(result, verbosity)]
     lines += [Line(f"  {text}", "shortage") for text in _attempt_lines(result)]
     lines.append(_verdict_line(result, decided))
-    lines += _champion_of_round(result, decided)
     lines += [Line(f"  {text}") for text in _cost_lines(result)]
+    lines += _champion_of_round(result, decided)
     if decided.get("search_over"):
         lines.append(Line(f"  Search over: {stop_text(decided.get('stop_reason'))}", "head"))
     return lines

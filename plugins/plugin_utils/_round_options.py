@@ -11,7 +11,6 @@ import typing as t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._search.budget import check_priced, tariff
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import (
     CONNECTS,
     METRICS,
@@ -179,7 +178,7 @@ class RoundOptions:
         own: dict[str, t.Any] = {field.name: args.get(field.name) for field in fields(cls) if field.name != "aws"}
         aws = {name: args[name] for name in AWS_OPTIONS if args.get(name) is not None}
         options = cls(aws=aws, **own)
-        for check in (_check_endpoints, _check_counts, _check_hits, _check_choice, _check_money, _check_key):
+        for check in (_check_endpoints, _check_counts, _check_hits, _check_choice, _check_key):
             check(options)
         return options
 
@@ -245,12 +244,6 @@ def _check_choice(options: RoundOptions) -> None:
         raise OptionError("search_instance_types", list(options.instance_types), "is empty")
     if options.connect == "eip" and not options.elastic_ip:
         raise OptionError("search_connect", options.connect, "needs an Elastic IP (network_allocate_elastic_ip)")
-
-
-def _check_money(options: RoundOptions) -> None:
-    # Its errors name option, type and value themselves.
-    known = tariff(options.prices_usd, options.instance_types, options.market)
-    check_priced(known, options.instance_types, options.max_usd)
 
 
 def _check_key(options: RoundOptions) -> None:

@@ -261,6 +261,32 @@ options:
   max_hours:
     description: Hours after which no further round begins.
     type: float
+  max_usd:
+    description:
+      - USD that the rounds of the search may cost, over all its slots and runs. No round begins that would probably go
+        beyond.
+      - Needs the price of each of O(instance_types).
+    type: float
+  prices_usd:
+    description:
+      - >-
+        USD for an hour of each instance type, such as V({c8g.large: 0.08}),
+        or V({c8g.large: {on-demand: 0.08, spot: 0.03}}).
+      - A spot instance without a spot price counts with the price on demand, which it costs at most.
+    type: dict
+    default: {}
+  volume_usd_gib_month:
+    description: USD for a GiB of the root volume in a month. Counts when O(volume_size_gib) is given too.
+    type: float
+  patience:
+    description:
+      - Rounds that gained nothing, in a row, after which the search may end because another one is expected to gain
+        less than O(min_gain_us). Without it that question is not asked.
+    type: int
+  min_gain_us:
+    description: Expected gain of another round in microseconds below which it is not worth its cost. See O(patience).
+    type: float
+    default: 1.0
   qualified_wanted:
     description:
       - V(0) ends the search at the first anchor. A larger number keeps candidates that meet the criteria
@@ -442,7 +468,12 @@ champion:
   returned: always
   type: dict
 limits:
-  description: The plain values that the verdict was made with.
+  description:
+    - The plain values that the verdict was made with.
+    - C(spent_usd) is what the ended rounds of the search cost, C(under_way_usd) what those are expected to that have
+      not ended, and C(next_usd) what one more is; V(null) where no price is known.
+    - C(figures_us) are the figures of the candidates before this one, with V(null) for one that is only known to be no
+      better than the champion. Empty without O(patience).
   returned: always
   type: dict
 timings:
@@ -450,7 +481,7 @@ timings:
   returned: always
   type: dict
 cost_usd:
-  description: What the round cost, when prices are known.
+  description: What the round cost in USD, from its launch to the request to terminate. V(null) without a price.
   returned: always
   type: float
 """

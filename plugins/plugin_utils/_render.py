@@ -13,6 +13,7 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Mapping, Sequence
 
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.budget import Tariff, account, usd_text
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import champion_figure_us, statistic_of
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.figures import (
     best_addresses,
@@ -90,6 +91,7 @@ def round_lines(result: Document, verbosity: int = 0) -> list[Line]:
     lines += [Line(f"  {text}") for text in _figure_lines(result, verbosity)]
     lines += [Line(f"  {text}", "shortage") for text in _attempt_lines(result)]
     lines.append(_verdict_line(result, decided))
+    lines += [Line(f"  {text}") for text in _cost_lines(result)]
     lines += _champion_of_round(result, decided)
     if decided.get("search_over"):
         lines.append(Line(f"  Search over: {stop_text(decided.get('stop_reason'))}", "head"))
@@ -168,22 +170,57 @@ def _figure(champion: Document) -> str:
     return f"{microseconds(champion_figure_us(champion))}{word}"
 
 
+def _cost_lines(result: Document) -> list[str]:
+    """What the round cost and what all rounds of its search did; nothing where no price is known."""
+    limits = result.get("limits") or {}
+    spent_usd, cost_usd = limits.get("spent_usd"), result.get("cost_usd")
+    if spent_usd is None:
+        return []
+    own = "" if cost_usd is None else f"{usd_text(cost_usd)}, "
+    max_usd = limits.get("max_usd")
+    of = "" if max_usd is None else f" of {usd_text(max_usd)}"
+    return [f"Cost: {own}{usd_text(spent_usd + (cost_usd or 0.0))}{of} in all"]
+
+
 _STOPS: dict[str, str] = {
     "anchor": "an anchor was found",
-    "budget": "the budget is spent",
+    "budget": "its time is up",
     "check_mode": "check mode launches nothing",
     "error": "the task failed",
     "failures": "too many rounds failed in a row",
+    "gain": "another round is not worth it",
     "qualified": "enough candidates qualified",
+    "requested": "it was asked to stop",
     "rounds": "all rounds were used",
     "skipped": "the task was skipped",
-    "stopped": "it was asked to stop",
+    "usd": "the money is spent",
 }
 
 
 def stop_text(stop_reason: str | None) -> str:
     """A stop reason in words."""
     return _STOPS.get(str(stop_reason), str(stop_reason))
+
+
+def cost_summary_lines(
+    lines: Sequence[Document], known: Tariff, *, state: Document, now_s: float, lifetime_s: float, max_usd: float | None
+) -> list[str]:
+    """What all rounds of a search cost by its account, and what its survivors cost from now on; none without prices."""
+    stands = account(lines, known, now_s=now_s, lifetime_s=lifetime_s)
+    if stands.spent_usd is None:
+        return []
+    of = "" if max_usd is None else f" of {usd_text(max_usd)}"
+    told = [f"Cost: {usd_text(stands.spent_usd)}{of} for {count_text(stands.ended, 'round')} of this search"]
+    if stands.under_way:
+        told.append(
+            f"  and about {usd_text(stands.under_way_usd)} for {count_text(stands.under_way, 'round')} under way"
+        )
+    entries = [state.get("champion"), state.get("anchor"), *(state.get("qualified") or [])]
+    kept = {entry["instance_id"]: known.usd_h.get(entry.get("instance_type")) for entry in entries if entry}
+    if kept and None not in kept.values():
+        an_hour = usd_text(sum(usd_h or 0.0 for usd_h in kept.values()))
+        told.append(f"  What was kept goes on to cost {an_hour} an hour ({count_text(len(kept), 'instance')})")
+    return told
 
 
 # -- the text log -------------------------------------------------------------------------------------

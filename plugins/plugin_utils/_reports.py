@@ -94,6 +94,23 @@ class Reports:
             self._append(f"latency_{day}.jsonl", line)
             self._append(f"latency_log_{day}.txt", "\n".join(log_lines(result)) + "\n\n")
 
+    def append_line(self, name: str, document: Result) -> None:
+        """Append a document as one line to a file of its own. Raises as L(write_round) does."""
+        line = json.dumps(_jsonable(document), allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+        with self._locked():
+            self._append(name, line)
+
+    def read_lines(self, name: str) -> list[dict[str, t.Any]]:
+        """The documents of such a file, none where there is no file. A line that a crash cut short is passed over."""
+        try:
+            with open(os.path.join(self.directory, name), encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._error(name, error, "read") from error
+        return documents_of(text)
+
     def write_event(self, result: Result) -> None:
         """Append what a round changed to the champion log: a block for each change, none for none."""
         self._append_blocks(_day_of(str(result["timestamp"])), event_blocks(result))
@@ -152,9 +169,9 @@ class Reports:
         except OSError as error:
             raise self._error(name, error) from error
 
-    def _error(self, name: str, error: OSError) -> ReportsError:
+    def _error(self, name: str, error: OSError, what: str = "written") -> ReportsError:
         path = os.path.join(self.directory, name)
-        return ReportsError(f"search_reports_dir: {path!r} cannot be written: {error.strerror}")
+        return ReportsError(f"search_reports_dir: {path!r} cannot be {what}: {error.strerror}")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -168,6 +185,19 @@ class Reports:
             yield
         finally:
             os.close(lock)
+
+
+def documents_of(text: str) -> list[dict[str, t.Any]]:
+    """The JSON objects of a file that holds one a line; a line that is none, such as one cut short, is left out."""
+    found = []
+    for line in text.splitlines():
+        try:
+            document = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(document, dict):
+            found.append(document)
+    return found
 
 
 def _write_whole(handle: int, data: bytes) -> None:

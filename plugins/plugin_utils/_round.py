@@ -18,11 +18,12 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_st
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import Criteria
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import (
     check_comparable,
-    failures_after,
     verdict,
 )
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stopping import failures_after
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._access import Access
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._confirmation import Confirmation
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._costs import Costs
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._frozen_addresses import AddressListError, FrozenAddresses
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._labels import Labels
@@ -87,6 +88,7 @@ class Round:
         self.launching = Launching(self)
         self.access = Access(self)
         self.confirmation = Confirmation(self)
+        self.costs = Costs(options, reports, owner=owner, guard=guard.check)
         self.addresses = FrozenAddresses(
             options.reports_dir,
             options.search_id,
@@ -112,6 +114,7 @@ class Round:
         if early is not None:
             return early
         started = time.monotonic()
+        self.costs.begin(result)
         try:
             self._find_candidate(result)
             if result["outcome"] == "none":
@@ -119,6 +122,7 @@ class Round:
             self._keep_or_discard(result)
         finally:
             self._disconnect()
+        result["cost_usd"] = self.costs.end(result, self.timings.get("placement_group_s", 0.0))
         if self.hopeless is not None:
             raise self.hopeless
         self.timings["round_s"] = time.monotonic() - started
@@ -221,12 +225,10 @@ class Round:
             "qualified_wanted": options.qualified_wanted,
             "qualified_count": sum(entry.get("kind") != "anchor" for entry in kept),
             "anchor": next((entry for entry in kept if entry.get("kind") == "anchor"), None),
-            "stop_requested": False,
             "elapsed_s": round(time.monotonic() - self.memory.started_s, 1),
             "max_hours": options.max_hours,
-            "spent_usd": None,
-            "max_usd": None,
             "check_mode": self.check_mode,
+            **self.costs.limits(),
         }
 
     def judge(self, result: Result) -> Result:
@@ -289,6 +291,8 @@ class Round:
         until_s = time.monotonic() + max(self.memory.backoff_s(), self.memory.refused_wait_s)
         while time.monotonic() < until_s:
             self.guard.check()
+            if self.costs.stop_requested():
+                return
             time.sleep(min(0.5, max(0.0, until_s - time.monotonic())))
 
     def _disconnect(self) -> None:

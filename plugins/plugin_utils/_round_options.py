@@ -72,8 +72,12 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "max_failures_in_row": {"type": "int", "default": 5},
     "max_hours": {"type": "float"},
     "max_rounds": {"type": "int", "default": 200},
+    "max_usd": {"type": "float"},
     "metric": {"type": "str", "default": "wall", "choices": list(METRICS)},
+    "min_gain_us": {"type": "float", "default": 1.0},
+    "patience": {"type": "int"},
     "placement_group_base": {"type": "str", "default": "dc-machine-cpg"},
+    "prices_usd": {"type": "dict", "default": {}},
     "primary_endpoint": {"type": "str", "required": True},
     "probe": {
         "type": "dict",
@@ -112,6 +116,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "tags": {"type": "dict", "default": {}},
     "user": {"type": "str", "default": "ec2-user"},
     "volume_size_gib": {"type": "int"},
+    "volume_usd_gib_month": {"type": "float"},
 }
 
 
@@ -147,8 +152,12 @@ class RoundOptions:
     max_failures_in_row: int
     max_hours: float | None
     max_rounds: int
+    max_usd: float | None
     metric: str
+    min_gain_us: float
+    patience: int | None
     placement_group_base: str
+    prices_usd: Mapping[str, t.Any]
     primary_endpoint: str
     probe: Mapping[str, t.Any]
     probe_timeout_s: int
@@ -164,6 +173,7 @@ class RoundOptions:
     tags: Mapping[str, str]
     user: str
     volume_size_gib: int | None
+    volume_usd_gib_month: float | None
     aws: Mapping[str, t.Any]
 
     @classmethod
@@ -225,6 +235,10 @@ def _check_counts(options: RoundOptions) -> None:
         ("search_qualified_wanted", options.qualified_wanted, 0),
         ("search_candidate_lifetime_min", options.candidate_lifetime_min, 5),
         ("search_addresses_refresh_hours", options.addresses_refresh_hours or 0.0, 0),
+        ("search_max_usd", options.max_usd or 0.0, 0),
+        ("search_min_gain_us", options.min_gain_us, 0),
+        ("search_patience", 1 if options.patience is None else options.patience, 1),
+        ("search_volume_usd_gib_month", options.volume_usd_gib_month or 0.0, 0),
     ):
         if value < least:
             raise OptionError(name, value, f"is below {least}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 #: Figures of a handshake that a search can rank by.
@@ -103,6 +103,9 @@ class Limits:
     C(elapsed_s) and C(spent_usd) are the search's until now, this round included.
     C(round_number) counts from 1. C(anchor) is the anchor that this search holds already, or None.
     C(confirm) says whether a sitting champion is replaced only after a paired comparison with it.
+    Money is that of the whole search, over all its slots and runs: C(spent_usd) by rounds that have ended,
+    C(under_way_usd) expected of those that have not, C(next_usd) expected of one more. C(figures_us) are those of the
+    candidates seen so far, this round left out, in the order of their rounds (see L(gain.expected_gain)).
     """
 
     primary_endpoint: str
@@ -124,6 +127,11 @@ class Limits:
     elapsed_s: float | None = None
     max_usd: float | None = None
     spent_usd: float | None = None
+    under_way_usd: float | None = None
+    next_usd: float | None = None
+    patience: int | None = None
+    min_gain_us: float | None = None
+    figures_us: Sequence[float | None] = ()
     check_mode: bool = False
 
     @classmethod
@@ -166,7 +174,31 @@ def _check_limits(limits: Limits) -> None:
         value = getattr(limits, key)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise LimitsError(f"limits.{key}: {value!r} is not a whole number from {least} on")
-    for key in ("max_hours", "elapsed_s", "max_usd", "spent_usd"):
+    for key in _AMOUNTS:
         value = getattr(limits, key)
         if value is not None and (number(value) is None or value < 0):
             raise LimitsError(f"limits.{key}: {value!r} is not a number from 0 on")
+    _check_gain(limits)
+
+
+#: What is a number from 0 on where it is given.
+_AMOUNTS: tuple[str, ...] = (
+    "max_hours",
+    "elapsed_s",
+    "max_usd",
+    "spent_usd",
+    "under_way_usd",
+    "next_usd",
+    "min_gain_us",
+)
+
+
+def _check_gain(limits: Limits) -> None:
+    patience = limits.patience
+    if patience is not None and (isinstance(patience, bool) or not isinstance(patience, int) or patience < 1):
+        raise LimitsError(f"limits.patience: {patience!r} is not a whole number from 1 on")
+    if isinstance(limits.figures_us, (str, bytes)) or not isinstance(limits.figures_us, Sequence):
+        raise LimitsError(f"limits.figures_us: {limits.figures_us!r} is not a list")
+    for value in limits.figures_us:
+        if value is not None and number(value) is None:
+            raise LimitsError(f"limits.figures_us: {value!r} is neither a number nor null")

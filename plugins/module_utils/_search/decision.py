@@ -32,15 +32,13 @@ from .reasons import (
     confirm_reason,
     unmeasured_reason,
 )
+from .stopping import Outcome, stop
 
 #: Kinds of a verdict, strongest first.
 KINDS: tuple[str, ...] = ("anchor", "champion", "qualified", "rejected", "no_capacity", "failed")
 
 #: How a round ended: probed, no type to be had, broken off, or nothing tried.
 OUTCOMES: tuple[str, ...] = ("measured", "no_capacity", "failed", "none")
-
-#: Why a search is over, in the order in which they are asked.
-STOP_REASONS: tuple[str, ...] = ("check_mode", "anchor", "qualified", "stopped", "budget", "failures", "rounds")
 
 Champion = Mapping[str, t.Any]
 
@@ -61,6 +59,7 @@ class _Finding:
     meets_criteria: bool = False
     samples: int | None = None
     fluke_chance: float | None = None
+    figure_us: float | None = None
 
 
 def verdict(
@@ -87,7 +86,7 @@ def verdict(
     C(kind) is the strongest of KINDS that holds; a round that tried nothing (outcome C(none)) keeps nothing and is
     C(rejected). C(replaces) is the instance id of the champion that a new one beats. C(samples) is the number of
     handshakes behind the figure that decided, None without one, and C(fluke_chance) what L(chance_of_fluke) says of
-    a pass. C(stop_reason) is one of STOP_REASONS when the search is over and None while it is not.
+    a pass. C(stop_reason) is one of L(stopping.STOP_REASONS) when the search is over and None while it is not.
 
     Raises CriteriaError and LimitsError for values that cannot be used, ChampionMismatch for a measured round
     whose champion was measured in another way, ValueError for an unknown outcome.
@@ -101,17 +100,17 @@ def verdict(
     else:
         kind = "rejected" if outcome == "none" else outcome
         found = _Finding(kind, unmeasured_reason(outcome, failure))
-    stop_reason = _stop_reason(outcome, found, held)
+    end = stop(held, Outcome(outcome, found.kind, found.is_anchor, found.meets_criteria, found.figure_us))
     return {
         "kind": found.kind,
         "is_champion": found.is_champion,
         "is_anchor": found.is_anchor,
         "replaces": found.replaces,
-        "reason": found.reason,
+        "reason": "; ".join(each for each in (found.reason, end.told) if each),
         "samples": found.samples,
         "fluke_chance": found.fluke_chance,
-        "search_over": stop_reason is not None,
-        "stop_reason": stop_reason,
+        "search_over": end.reason is not None,
+        "stop_reason": end.reason,
     }
 
 
@@ -234,6 +233,20 @@ def _measure(champion: Champion) -> str:
     return f"{endpoint}, {metric} time, {samples} samples ({statistic}, {connect}, {mode})"
 
 
+def figure_seen(
+    *,
+    outcome: str,
+    probe: Probe,
+    champion_before: Champion | None,
+    limits: Mapping[str, t.Any],
+    is_champion: bool,
+) -> float | None:
+    """What a round adds to the figures that the gain of another is expected from; None says no better than before."""
+    if outcome != "measured":
+        return None
+    return _figure_seen(_nearest(probe, Limits.from_dict(limits)), champion_before, is_champion)
+
+
 def next_champion(
     *,
     candidate: Mapping[str, t.Any],
@@ -269,16 +282,6 @@ def next_champion(
         "since": since,
         "best_addresses": best_addresses(probe, held.metric, held.samples),
     }
-
-
-def failures_after(kind: str, failures_in_row: int) -> int:
-    """Failed rounds in a row, this one included: a failed round adds one, a probed one ends the row.
-
-    A round without capacity says nothing about whether rounds work, so it leaves the row as it is.
-    """
-    if kind == "failed":
-        return failures_in_row + 1
-    return failures_in_row if kind == "no_capacity" else 0
 
 
 def chance_of_fluke(probe: Probe, hit: Mapping[str, t.Any]) -> float | None:
@@ -346,7 +349,18 @@ def _judge_measured(
         meets_criteria=bool(hits),
         samples=limits.samples if hits or found is not None else None,
         fluke_chance=chance,
+        figure_us=_figure_seen(found, champion, wins),
     )
+
+
+def _figure_seen(found: Mapping[str, t.Any] | None, champion: Champion | None, wins: bool) -> float | None:
+    """The figure that the expected gain of a further round is told from.
+
+    None where the candidate is only known to be no better: it ended early, or its lower figure did not hold in pairs.
+    """
+    if found is None or (_beats(found, champion) and not wins):
+        return None
+    return float(found["figure_us"])
 
 
 def _strongest(is_anchor: bool, is_champion: bool, meets: bool) -> str:
@@ -355,29 +369,3 @@ def _strongest(is_anchor: bool, is_champion: bool, meets: bool) -> str:
     if is_champion:
         return "champion"
     return "qualified" if meets else "rejected"
-
-
-def _stop_reason(outcome: str, found: _Finding, limits: Limits) -> str | None:
-    # The order is that of STOP_REASONS: what was found comes before what ran out. A round that tried nothing
-    # is asked before it begins, so it neither uses up its number nor touches the row of failures.
-    idle = outcome == "none"
-    rounds = limits.round_number - (1 if idle else 0)
-    failures = limits.failures_in_row if idle else failures_after(found.kind, limits.failures_in_row)
-    count = limits.qualified_count + (1 if found.meets_criteria else 0)
-    wanted = limits.qualified_wanted
-    asked = {
-        "check_mode": limits.check_mode,
-        "anchor": wanted == 0 and (found.is_anchor or limits.anchor is not None),
-        "qualified": wanted > 0 and count >= wanted,
-        "stopped": limits.stop_requested,
-        "budget": _budget_spent(limits),
-        "failures": failures >= limits.max_failures_in_row,
-        "rounds": rounds >= limits.max_rounds,
-    }
-    return next((reason for reason in STOP_REASONS if asked[reason]), None)
-
-
-def _budget_spent(limits: Limits) -> bool:
-    hours = limits.max_hours is not None and (limits.elapsed_s or 0.0) >= limits.max_hours * 3600
-    usd = limits.max_usd is not None and (limits.spent_usd or 0.0) >= limits.max_usd
-    return hours or usd

@@ -105,6 +105,15 @@ def test_figures_and_stop_reasons_in_words() -> None:
     assert (stop_text("rounds"), stop_text("unheard of")) == ("all rounds were used", "unheard of")
 
 
+def test_costs_are_shown_where_prices_are_known() -> None:
+    asked = limits(spent_usd=1.25, max_usd=5)
+    texts = [line.text for line in round_lines(round_result(round_limits=asked, cost_usd=0.25))]
+    assert "  Cost: 0.2500 USD, 1.50 USD of 5.00 USD in all" in texts
+    idle = [line.text for line in round_lines(round_result("none", round_limits=limits(spent_usd=1.25)))]
+    assert "  Cost: 1.25 USD in all" in idle
+    assert not any("Cost" in line.text for line in round_lines(round_result()))
+
+
 def test_ascii_keeps_the_meaning() -> None:
     assert to_ascii("1.00µs … ≤ ü") == "1.00us ... <= ?"
     for line in round_lines(round_result(probe=rack_probe(101))):

@@ -13,11 +13,11 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria im
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import (
     ChampionMismatch,
     check_comparable,
-    failures_after,
     is_qualified,
     next_champion,
     verdict,
 )
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stopping import failures_after
 from support.rounds import (
     address,
     candidate,
@@ -166,16 +166,18 @@ def test_bad_criteria_and_limits_are_errors_in_every_round() -> None:
         ({"round_number": 8}, "rounds"),
         ({"round_number": 9}, "rounds"),
         ({"anchor": {"instance_id": "i-9"}}, "anchor"),
-        ({"stop_requested": True}, "stopped"),
+        ({"stop_requested": True}, "requested"),
         ({"failures_in_row": 5}, None),
         ({"max_hours": 1.0, "elapsed_s": 3599.0}, None),
         ({"max_hours": 1.0, "elapsed_s": 3600.0}, "budget"),
         ({"max_usd": 5.0, "spent_usd": 4.99}, None),
-        ({"max_usd": 5.0, "spent_usd": 5.0}, "budget"),
+        ({"max_usd": 5.0, "spent_usd": 5.0}, "usd"),
+        ({"max_usd": 5.0, "spent_usd": 4.5, "next_usd": 0.6}, None),
+        ({"max_usd": 5.0, "spent_usd": 5.0, "max_hours": 0}, "usd"),
         ({"max_usd": 5.0, "spent_usd": None}, None),
         ({"failures_in_row": 4}, None),
         ({"check_mode": True, "round_number": 8}, "check_mode"),
-        ({"stop_requested": True, "round_number": 8}, "stopped"),
+        ({"stop_requested": True, "round_number": 8}, "requested"),
     ],
 )
 def test_stop_reasons_after_a_probed_round(changed: dict[str, t.Any], stop_reason: str | None) -> None:

@@ -15,6 +15,7 @@ from ansible.utils.display import Display
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.ownership import current_owner
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import FileChampionStore
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian import Guardians
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
     CandidateHost,
     ControllerModules,
@@ -62,6 +63,7 @@ class ActionModule(ActionBase):
         reports.check_writable()
         guard = ControllerGuard()
         memory = _MEMORIES.setdefault(self._task._uuid, SlotMemory())
+        state_path = os.path.join(os.path.abspath(options.reports_dir), "champion_state.json")
         with guard:
             return Round(
                 options,
@@ -77,10 +79,18 @@ class ActionModule(ActionBase):
                     python=options.python_interpreter,
                     guard=guard,
                 ),
-                store=FileChampionStore(os.path.join(options.reports_dir, "champion_state.json")),
+                store=FileChampionStore(state_path),
                 reports=reports,
                 guard=guard,
                 memory=memory,
                 say=lambda text: display.display(f"{slot} round {memory.rounds}: {text}"),
+                guardians=Guardians(
+                    reports_dir=options.reports_dir,
+                    aws=options.aws,
+                    store={"kind": "file", "path": state_path},
+                    user=options.user,
+                    key_path=options.key_path,
+                    lifetime_min=options.candidate_lifetime_min,
+                ),
                 check_mode=bool(self._task.check_mode),
             ).run()

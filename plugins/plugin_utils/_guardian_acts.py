@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 import typing as t
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import calls, candidate
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Client, Ec2Error
@@ -89,11 +90,11 @@ class Ending:
     def run(self) -> None:
         """Finish or undo the round. What EC2 refuses is left, with its code, for the next run."""
         for one in self._attempt("instances", self._intent.round_id, self._instances) or ():
-            self._attempt("instance", one["instance_id"], lambda one=one: self._settle(one))
+            self._attempt("instance", one["instance_id"], partial(self._settle, one))
         self._attempt("document", "retiring", self._end_retiring)
         for name in dict.fromkeys(self._groups):
             if name not in self._kept_groups:
-                self._attempt("placement_group", name, lambda name=name: self._remove_group(name))
+                self._attempt("placement_group", name, partial(self._remove_group, name))
 
     def _attempt(self, kind: str, name: str, act: Callable[[], t.Any]) -> t.Any:
         try:
@@ -227,7 +228,7 @@ class Ending:
         for old in () if state is None else state.retiring:
             self._terminate(old["instance_id"])
             self.did.append(f"terminated {old['instance_id']}: it was replaced as champion")
-            self._store.update(lambda state, gone=old["instance_id"]: state.without_retiring(gone))
+            self._store.update(partial(_without_retiring, instance_id=str(old["instance_id"])))
             if old.get("placement_group"):
                 self._groups.append(str(old["placement_group"]))
 
@@ -254,3 +255,7 @@ class Ending:
     def _held(self, name: str) -> list[Candidate]:
         found = calls.describe_instances(self._client, filters_of({"placement-group-name": name}, None))
         return [one for one in map(candidate_of, found) if one["state"] != "terminated"]
+
+
+def _without_retiring(state: State, instance_id: str) -> State:
+    return state.without_retiring(instance_id)

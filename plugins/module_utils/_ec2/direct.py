@@ -26,7 +26,7 @@ def with_environment(aws: t.Mapping[str, t.Any], environment: t.Mapping[str, str
     for name, spec in aws_argument_spec().items():
         # A profile and keys exclude each other; what was given goes before what is in the environment.
         if found.get(name) is None and not _excluded(name, found):
-            variables = (spec.get("fallback") or (None, []))[1]
+            variables: list[str] = (spec.get("fallback") or (None, []))[1]
             found[name] = next((environment[each] for each in variables if environment.get(each)), spec.get("default"))
     return found
 

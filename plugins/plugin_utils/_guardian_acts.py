@@ -231,6 +231,10 @@ class Ending:
             self._store.update(partial(_without_retiring, instance_id=str(old["instance_id"])))
             if old.get("placement_group"):
                 self._groups.append(str(old["placement_group"]))
+        promotion = self._intent.promotion or {}
+        if state is not None and promotion.get("against") not in {None, *state.survivors()}:
+            # The round may have ended it already, and have known of its group alone.
+            self._groups.append(str(promotion["against_group"]))
 
     def _remove_group(self, name: str) -> None:
         """Delete a group once what was in it has ended; the group of an instance that stays is left alone."""

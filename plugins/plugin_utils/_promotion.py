@@ -76,6 +76,7 @@ class Promotion:
             "is_champion": result["verdict"]["is_champion"],
             "qualified": self._qualified(result),
             "against": None if sitting is None else sitting["instance_id"],
+            "against_group": None if sitting is None else sitting.get("placement_group"),
             "address": None if host is None else host.address,
         }
 

@@ -67,6 +67,17 @@ def kept_for_another_reason(world: World) -> set[str]:
     return {str(each["record"]["instance_id"]) for each in promotions if each["record"]["kind"] == "anchor"}
 
 
+def put_away(world: World) -> list[str]:
+    """Let the guardian act; what is wrong then, before any next run, with the champion or with what lives."""
+    reports = [world.act_as_guardian(intent) for intent in world.open_intents()]
+    found = [f"the guardian: {each['failure']} {each['left']}" for each in reports if each["failure"] or each["left"]]
+    if reports and world.ec2.live() != world.survivors():
+        found.append(f"after the guardian {sorted(world.ec2.live())} live, {sorted(world.survivors())} survive")
+    if reports and len(world.ec2.groups) != len(world.survivors()):
+        found.append(f"after the guardian there are the groups {sorted(world.ec2.groups)}")
+    return found
+
+
 def next_run(world: World) -> None:
     world.reap()
     world.round(WORSE_US, alive=True)
@@ -115,11 +126,9 @@ def test_whatever_the_last_call_was(
         with monkeypatch.context() as patch:
             world = interrupted(tmp_path / str(number), patch, case, number, hides_for)
             best, kept = judged_best(world), kept_for_another_reason(world)
-            if guardian:
-                for intent in world.open_intents():
-                    world.act_as_guardian(intent)
+            found = put_away(world) if guardian else []
             next_run(world)
-            found = problems(world, best, kept)
+            found += problems(world, best, kept)
         if found:
             wrong[f"{number} {point}"] = found
     assert wrong == {}

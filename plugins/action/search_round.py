@@ -63,7 +63,6 @@ class ActionModule(ActionBase):
         reports.check_writable()
         guard = ControllerGuard()
         memory = _MEMORIES.setdefault(self._task._uuid, SlotMemory())
-        state_path = os.path.join(os.path.abspath(options.reports_dir), "champion_state.json")
         with guard:
             return Round(
                 options,
@@ -79,7 +78,7 @@ class ActionModule(ActionBase):
                     python=options.python_interpreter,
                     guard=guard,
                 ),
-                store=FileChampionStore(state_path),
+                store=FileChampionStore(os.path.join(options.reports_dir, "champion_state.json")),
                 reports=reports,
                 guard=guard,
                 memory=memory,
@@ -87,7 +86,6 @@ class ActionModule(ActionBase):
                 guardians=Guardians(
                     reports_dir=options.reports_dir,
                     aws=options.aws,
-                    store={"kind": "file", "path": state_path},
                     user=options.user,
                     key_path=options.key_path,
                     lifetime_min=options.candidate_lifetime_min,

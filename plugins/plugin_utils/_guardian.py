@@ -36,7 +36,7 @@ class Guardian:
     def __init__(self, job: Mapping[str, t.Any]) -> None:
         """Start it and tell it its job. Raises OSError."""
         self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM)],
+            [sys.executable, "-E", "-S", str(PROGRAM)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -81,7 +81,7 @@ class Guardians:
         *,
         reports_dir: str,
         aws: Mapping[str, t.Any],
-        store: Mapping[str, str],
+        champion_store: str | None = None,
         user: str,
         key_path: str,
         lifetime_min: int,
@@ -89,7 +89,7 @@ class Guardians:
         self._job: dict[str, t.Any] = {
             "reports_dir": os.path.abspath(reports_dir),
             "aws": dict(aws),
-            "store": dict(store),
+            "champion_store": champion_store,
             "access": {
                 "user": user,
                 "key_path": os.path.expanduser(key_path),

@@ -46,6 +46,8 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._intents import Int
 LIMIT_S = 55.0
 SHOWS_S = 20.0
 EMPTIES_S = 30.0
+
+TAG_CHAMPION = "lowlatency:champion"
 PAUSE_S = 1.0
 
 IN_USE = "InvalidPlacementGroup.InUse"
@@ -91,7 +93,7 @@ class Ending:
         """Finish or undo the round. What EC2 refuses is left, with its code, for the next run."""
         for one in self._attempt("instances", self._intent.round_id, self._instances) or ():
             self._attempt("instance", one["instance_id"], partial(self._settle, one))
-        self._attempt("document", "retiring", self._end_retiring)
+        self._attempt("document", "champion", self._end_replaced)
         for name in dict.fromkeys(self._groups):
             if name not in self._kept_groups:
                 self._attempt("placement_group", name, partial(self._remove_group, name))
@@ -222,7 +224,7 @@ class Ending:
 
     # -- what a promotion leaves, and groups ----------------------------------------------------------
 
-    def _end_retiring(self) -> None:
+    def _end_replaced(self) -> None:
         """Champions that were replaced end; they stay in the document until EC2 was asked."""
         state = self._state()
         for old in () if state is None else state.retiring:
@@ -232,9 +234,15 @@ class Ending:
             if old.get("placement_group"):
                 self._groups.append(str(old["placement_group"]))
         promotion = self._intent.promotion or {}
-        if state is not None and promotion.get("against") not in {None, *state.survivors()}:
+        before = promotion.get("against")
+        if state is None or before is None:
+            return
+        if before not in state.survivors():
             # The round may have ended it already, and have known of its group alone.
             self._groups.append(str(promotion["against_group"]))
+        elif state.champion is not None and state.champion["instance_id"] != before:
+            # It is kept for another reason, and is champion no longer.
+            calls.create_tags(self._client, [before], {TAG_CHAMPION: "false"})
 
     def _remove_group(self, name: str) -> None:
         """Delete a group once what was in it has ended; the group of an instance that stays is left alone."""

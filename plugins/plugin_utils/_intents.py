@@ -36,8 +36,8 @@ class Intent:
     """What a round is about to do.
 
     C(owner) is the value of the tag C(lowlatency:owner), C(guardian) that of the round's guardian in the same form.
-    C(promotion) is what C(Promotion.plan) returns: the document's entry, the tags, whether EC2 takes protections for it,
-    the champion that it was judged against and that one's group, and where its shell is.
+    C(promotion) is what C(Promotion.plan) returns: the document's entry, the tags, whether EC2 takes protections for
+    it, the champion that it was judged against and that one's group, and where its shell is.
     """
 
     round_id: str

@@ -191,7 +191,7 @@ class World:
     def act_as_guardian(self, intent: _intents.Intent) -> dict[str, t.Any]:
         job = {
             "reports_dir": str(self.folder),
-            "store": {"kind": "file", "path": str(self.folder / "champion_state.json")},
+            "champion_store": None,
             "aws": {},
             "access": {"known_hosts": str(self.folder / "known_hosts")},
         }

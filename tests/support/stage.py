@@ -113,7 +113,7 @@ class Host:
         self.wait_for_ssh, self.close = stage.wait_for_ssh, stage.close
         self.probe = stage.probe_from
         self._stage = stage
-        self.address = str(where["address"])
+        self.address = str(where.get("address", ""))
         stage.options["connect"] = dict(where)
         self._who = "champion" if where["known"] else "newcomer"
         if where["known"]:

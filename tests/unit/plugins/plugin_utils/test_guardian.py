@@ -70,7 +70,6 @@ class Worker:
             "guardians": {
                 "reports_dir": str(folder),
                 "aws": region.connection,
-                "store": {"kind": "file", "path": str(folder / "champion_state.json")},
                 "user": "ec2-user",
                 "key_path": str(folder / "key.pem"),
                 "lifetime_min": 120,

@@ -19,6 +19,7 @@ import time
 import typing as t
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from support.killing_proxy import KillingProxy, killing_proxy
@@ -27,6 +28,7 @@ from support.whole_run import descendants
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 
+SITE = Path(__file__).with_name("killing_site")
 NOTHING_MEETS = {"median_us": 1, "best_us": 1}
 FORMS = ("main KILL", "main HUP", "main and workers KILL")
 #: How the interrupted round would have ended, and the sitting champion's figure that makes it end so.
@@ -121,6 +123,21 @@ def run_killed(stand: Stand, at: int, *, before: bool, form: str) -> dict[str, t
     return wait_for_report(stand.lab, old)
 
 
+def run_killed_at_write(stand: Stand, at: int, *, before: bool, form: str) -> dict[str, t.Any]:
+    """Run a round until this write of an intent or of the champion's document, and return the guardian's report."""
+    old = interrupted_reports(stand.lab)
+    stand.proxy.arm(0, before=True, kill=None)
+    told = {"KILLED_SEARCH": f"{at} {'before' if before else 'after'} {form}", "PYTHONPATH": str(SITE)}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in told.items():
+            patch.setenv(name, value)
+        with stand.lab.playing("search", **stand.search(aws_endpoint_url=stand.url)) as process:
+            process.wait(300)
+            stand.proxy.killed_at_s = time.time()
+    assert process.returncode in (-signal.SIGKILL, -signal.SIGHUP), f"there are fewer than {at} writes"
+    return wait_for_report(stand.lab, old)
+
+
 #: From 1, CreatePlacementGroup, on. The last ones of a promotion come after its verdict.
 SAMPLE = [
     ("discard", 1, False, "main KILL"),
@@ -132,14 +149,36 @@ SAMPLE = [
 ]
 
 
+#: Writes: the group's intent twice (without and with the guardian), launch, launched, promote or discard, the document.
+WRITES = [
+    ("discard", 3, False, "main and workers KILL"),
+    ("promote", 5, True, "main KILL"),
+    ("promote", 6, False, "main HUP"),
+]
+
+
+@pytest.mark.parametrize(("ending", "at", "before", "form"), WRITES)
+def test_a_search_that_is_killed_at_a_write_leaves_one_champion_and_nothing_else(
+    stand: Stand, table: list[str], ending: str, at: int, before: bool, form: str
+) -> None:
+    sitting = stand.give_champion(SITTING_US[ending])
+    report = run_killed_at_write(stand, at, before=before, form=form)
+    settle(stand, table, sitting, report, f"{ending} | {'before' if before else 'after'} write {at} | {form}")
+
+
 @pytest.mark.parametrize(("ending", "at", "before", "form"), SAMPLE)
 def test_a_killed_search_leaves_one_champion_and_nothing_else(
     stand: Stand, table: list[str], ending: str, at: int, before: bool, form: str
 ) -> None:
-    mine = stand.lab
     sitting = stand.give_champion(SITTING_US[ending])
     report = run_killed(stand, at, before=before, form=form)
-    action = stand.proxy.seen[-1]
+    when = f"{'before' if before else 'after'} call {at}, {stand.proxy.seen[-1]}"
+    settle(stand, table, sitting, report, f"{ending} | {when} | {form}")
+
+
+def settle(stand: Stand, table: list[str], sitting: str, report: dict[str, t.Any], case: str) -> None:
+    """Hold what the guardian and then the next run left against what is to be left."""
+    mine = stand.lab
     assert report["failure"] is None
     assert report["took_s"] <= 60
     assert [each for each in stand.proxy.late if each[1] > 2] == []
@@ -156,10 +195,7 @@ def test_a_killed_search_leaves_one_champion_and_nothing_else(
     assert list((mine.reports / "rounds").glob("*.json")) == []
     found = ", ".join(f"{each['state']} {each['role']}" for each in report["found"]) or "nothing"
     did = "; ".join(each.split(":")[0] for each in report["did"]) or "nothing"
-    when = "before" if before else "after"
-    table.append(
-        f"| {ending} | {when} call {at}, {action} | {form} | {found} | {did} | {len(stand.proxy.late)} | one champion |"
-    )
+    table.append(f"| {case} | {found} | {did} | {len(stand.proxy.late)} | one champion |")
 
 
 def test_ctrl_c_names_the_file_that_tells_what_became_of_the_round(stand: Stand) -> None:

@@ -78,6 +78,20 @@ def put_away(world: World) -> list[str]:
     return found
 
 
+def kill_guardian(world: World, at: int) -> bool:
+    """Let the guardian end at one of its own points; false when it was done before."""
+    world.points.seen.clear()
+    world.points.kill_at = at
+    try:
+        for intent in world.open_intents():
+            world.act_as_guardian(intent)
+    except Killed:
+        return True
+    finally:
+        world.points.dead, world.points.kill_at = False, None
+    return False
+
+
 def next_run(world: World) -> None:
     world.reap()
     world.round(WORSE_US, alive=True)
@@ -132,3 +146,27 @@ def test_whatever_the_last_call_was(
         if found:
             wrong[f"{number} {point}"] = found
     assert wrong == {}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_guardian_may_end_half_way_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    case = ENDINGS[ending]
+    with monkeypatch.context() as patch:
+        points = list(interrupted(tmp_path / "whole", patch, case, None).points.seen)
+    wrong: dict[str, list[str]] = {}
+    tried = 0
+    # Of the round every sixth point, of its guardian every one.
+    for number in range(1, len(points) + 1, 6):
+        for at in range(1, 100):
+            with monkeypatch.context() as patch:
+                world = interrupted(tmp_path / f"{number}-{at}", patch, case, number)
+                best, kept = judged_best(world), kept_for_another_reason(world)
+                if not kill_guardian(world, at):
+                    break
+                tried += 1
+                next_run(world)
+                found = problems(world, best, kept)
+            if found:
+                wrong[f"{number} {points[number - 1]}, guardian at {at}"] = found
+    assert wrong == {}
+    assert tried > 20

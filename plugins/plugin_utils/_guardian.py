@@ -44,6 +44,7 @@ class Guardian:
             env={"PATH": os.environ.get("PATH", os.defpath)},
             start_new_session=True,
         )
+        self._pipe = t.cast("t.IO[bytes]", self._process.stdin)
         self.owner = current_owner(self._process.pid, "guardian")
         self._say({"job": job})
 
@@ -60,15 +61,14 @@ class Guardian:
         self._end({"hand_over": True}, HAND_OVER_S)
 
     def _say(self, message: Mapping[str, t.Any]) -> None:
-        assert self._process.stdin is not None  # noqa: S101 # it was asked for
-        self._process.stdin.write(json.dumps(message).encode() + b"\n")
-        self._process.stdin.flush()
+        self._pipe.write(json.dumps(message).encode() + b"\n")
+        self._pipe.flush()
 
     def _end(self, message: Mapping[str, t.Any], wait_s: float) -> None:
         with contextlib.suppress(OSError):
             self._say(message)
         with contextlib.suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
+            self._pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(wait_s)
 

@@ -27,6 +27,7 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian_process i
     ssh_command,
 )
 from support.region import SECRET_KEY, TestRegion, Vpc, tag_specifications
+from support.rounds import champion
 
 #: A worker as Ansible starts it, in a session of its own, with a module that runs on; it does as it is told.
 WORKER = textwrap.dedent(
@@ -209,6 +210,60 @@ def test_a_group_without_an_instance_goes(start: Callable[..., Worker], region_a
     wait_for(lambda: gone(worker.guardian))
     assert json.loads(worker.report.read_text(encoding="utf-8"))["found"] == []
     assert region_api.client().describe_placement_groups()["PlacementGroups"] == []
+
+
+def ssh_that_ends_with(folder: Path, code: int, patch: pytest.MonkeyPatch) -> Path:
+    """A program of that name before the real one, which writes down what it was asked; returns where."""
+    asked = folder / "ssh.asked"
+    program = folder / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$@" >>{asked}\necho refused >&2\nexit {code}\n', encoding="utf-8")
+    program.chmod(0o755)
+    patch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    return asked
+
+
+def promotion_of(instance_id: str) -> dict[str, t.Any]:
+    return {
+        "record": {**champion(110.0, instance_id), "kind": "champion", "search_id": "test"},
+        "tags": {"lowlatency:role": "champion", "lowlatency:expires-at": "never"},
+        "protectable": True,
+        "is_champion": True,
+        "qualified": False,
+        "against": None,
+        "against_group": None,
+        "address": "198.18.4.1",
+    }
+
+
+@pytest.mark.parametrize("code", [0, 255])
+def test_a_promotion_that_had_begun_is_finished_when_its_timer_can_be_taken_off(
+    start: Callable[..., Worker],
+    region_api: TestRegion,
+    launched: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+) -> None:
+    asked = ssh_that_ends_with(tmp_path, code, monkeypatch)
+    worker = start(step="promote", instance_id=launched, promotion=promotion_of(launched))
+    worker.process.kill()
+    wait_for(lambda: gone(worker.guardian))
+    assert f"HostKeyAlias={launched}" in asked.read_text(encoding="utf-8")
+    report = json.loads(worker.report.read_text(encoding="utf-8"))
+    if code:
+        assert report["champion"] is None
+        assert report["did"][0].startswith(f"terminated {launched}: its promotion could not be finished")
+        assert region_api.states(launched) == ["terminated"]
+        return
+    assert report["champion"] == launched
+    one = region_api.describe(launched)[0]
+    assert {"Key": "lowlatency:role", "Value": "champion"} in one["Tags"]
+    wanted = {"disableApiTermination": True, "disableApiStop": True, "instanceInitiatedShutdownBehavior": "stop"}
+    for name, value in wanted.items():
+        answer = region_api.client().describe_instance_attribute(InstanceId=launched, Attribute=name)
+        assert answer[name[0].upper() + name[1:]]["Value"] == value
+    assert len(region_api.client().describe_placement_groups()["PlacementGroups"]) == 1
 
 
 def test_a_region_that_does_not_answer_is_told(

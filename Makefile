@@ -14,7 +14,7 @@ play = .venv/bin/ansible-playbook -i $(LAB)
 # By file, since what a file's tests share is made once.
 pytest_unit = .venv/bin/python -m pytest tests/unit -n auto --dist loadfile
 
-.PHONY: help setup search tune lab-up lab-down lab-status cleanup test test-unit test-integration test-vm test-vm-full lint types sanity bench bench-full clean
+.PHONY: help setup search tune lab-up lab-down lab-status cleanup test test-unit test-integration test-vm test-vm-full lint types sanity bench bench-full chaos clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -86,6 +86,9 @@ bench-full: setup ## The same, and the longer forms: more samples, more seeds, m
 	@tools/setup.sh vm
 	@tools/bench.sh delay_line probe time_wait verdicts rounds search_modes tuning \
 		'search_modes --seeds 1 2 3 4 5 --samples 10000' truth gate
+
+chaos: setup ## Kill real searches at their API calls, in a lab, and print what became of each
+	.venv/bin/python -m pytest tests/chaos -s $(PYTEST_ARGS)
 
 clean: lab-down ## Take the lab down and remove what make setup made
 	rm -rf .venv

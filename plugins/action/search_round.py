@@ -15,6 +15,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.ownership impo
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import MendableStore, StoreError
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stores import open_store
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian import Guardians
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._mending import MendingStore, tagged_survivors
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
     CandidateHost,
@@ -100,6 +101,14 @@ class ActionModule(ActionBase):
                 guard=guard,
                 memory=memory,
                 say=say,
+                guardians=Guardians(
+                    reports_dir=options.reports_dir,
+                    aws=options.aws,
+                    user=options.user,
+                    key_path=options.key_path,
+                    lifetime_min=options.candidate_lifetime_min,
+                    champion_store=options.champion_store,
+                ),
                 check_mode=bool(self._task.check_mode),
             ).run()
 

@@ -35,15 +35,18 @@ EXAMPLES = r"""
 # stdout_callback = lowlatency.ec2.search_progress
 """
 
+import atexit
 import sys
 import typing as t
 
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._open_rounds import BOARD, interrupted_line
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import Line, reap_line, round_lines, to_ascii
 
 if t.TYPE_CHECKING:
     from ansible.executor.task_result import CallbackTaskResult
+    from ansible.playbook import Playbook
 
 REAP_ACTION = "lowlatency.ec2.reap"
 ROUND_ACTION = "lowlatency.ec2.search_round"
@@ -55,6 +58,17 @@ class CallbackModule(DefaultCallback):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "lowlatency.ec2.search_progress"
+
+    def v2_playbook_on_start(self, playbook: Playbook) -> None:
+        """Rounds run in workers, which Ctrl+C ends without a word: this process tells of those that were open then."""
+        BOARD.begin()
+        atexit.register(self._tell_interrupted)
+        super().v2_playbook_on_start(playbook)
+
+    def _tell_interrupted(self) -> None:
+        left = BOARD.left()
+        if left:
+            self._display.display(self._encodable(interrupted_line(left)), color=C.COLOR_WARN)
 
     def v2_runner_retry(self, result: CallbackTaskResult) -> None:
         """A round or a pass of a reaper that was not the last: C(until) is asked anew, which is no failure."""

@@ -45,8 +45,10 @@ class Launching:
         """
         round_ = self._round
         now_s = time.monotonic()
+        wanted = self._wanted(result, now_s)
+        round_.keeper.launching(wanted["instance_types"], wanted["market"])
         with round_.timed("launch_s"):
-            launched = round_.modules.run(f"{COLLECTION}.candidate_instance", "launch", **self._wanted(result, now_s))
+            launched = round_.modules.run(f"{COLLECTION}.candidate_instance", "launch", **wanted)
         result["launch_attempts"] = launched["attempts"]
         round_.memory.note_shortages(launched["attempts"], now_s)
         if launched["candidate"] is None:
@@ -58,6 +60,8 @@ class Launching:
         if not launched["launched"] and launched["outcome"] != "existing":
             code = launched["attempts"][-1]["code"] or launched["outcome"]
             raise StepFailed("launch", code, f"{candidate['instance_id']} did not start", {"candidate": candidate})
+        # Its round's tag tells as much: for this alone no candidate is given up.
+        round_.keeper.note_if_possible("launched", instance_id=candidate["instance_id"])
         round_.timings["ec2_wait_s"] = launched.get("waited_s", 0.0)
         round_.say(f"{candidate['instance_id']} {candidate['instance_type']} is running in {round_.group}")
         return candidate
@@ -90,6 +94,7 @@ class Launching:
         if candidate is None:
             return
         round_ = self._round
+        round_.keeper.note_if_possible("discard", instance_id=candidate["instance_id"], promotion=None)
         round_.access.forget_host_key(candidate)
         round_.memory.pending_groups.append(round_.group)
         try:
@@ -98,6 +103,7 @@ class Launching:
             if error.hopeless:
                 raise
             # The sweep of a later round terminates it: its group stays on the pending list until then.
+            round_.keeper.leave_unfinished()
             round_.say(f"{candidate['instance_id']} is not terminated yet: {error.code}")
 
     def terminate(self, instance_id: str, *, force: bool = False) -> None:
@@ -108,6 +114,7 @@ class Launching:
 
     def drop_group(self) -> None:
         """Delete the group of a failed launch at once."""
+        self._round.keeper.note_if_possible("drop_group")
         self._round.modules.run(
             f"{COLLECTION}.placement_group", "drop_group", state="absent", name=self._round.group, wait=False
         )

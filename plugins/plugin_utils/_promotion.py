@@ -63,6 +63,7 @@ class Promotion:
                 {"candidate": candidate},
             )
         try:
+            self._round.keeper.note("promote", promotion=self.plan(result))
             self._protect(result)
         except (AnsibleConnectionFailure, StepFailed) as error:
             return self._give_up(result, error)
@@ -72,6 +73,20 @@ class Promotion:
         self._demote(result)
         self._round.access.release_address(candidate["instance_id"])
         return True
+
+    def plan(self, result: Result) -> Result:
+        """What is written down before the promotion begins: enough to finish it when this round cannot."""
+        sitting, host = result["champion_before"], self._round.host
+        return {
+            "record": self._record(result),
+            "tags": self._tags(result),
+            "protectable": result["candidate"].get("market") != "spot",
+            "is_champion": result["verdict"]["is_champion"],
+            "qualified": self._qualified(result),
+            "against": None if sitting is None else sitting["instance_id"],
+            "against_group": None if sitting is None else sitting.get("placement_group"),
+            "address": None if host is None else host.address,
+        }
 
     def _demote(self, result: Result) -> None:
         """A replaced champion that is kept for another reason, as an anchor, is champion no longer."""

@@ -26,6 +26,8 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._confirmation impor
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._costs import Costs
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._frozen_addresses import AddressListError, FrozenAddresses
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian import Guardians
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._keeper import Keeper, finish_interrupted
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._labels import Labels
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._launching import Launching
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
@@ -61,10 +63,14 @@ class Round:
         guard: ControllerGuard,
         memory: SlotMemory,
         say: Callable[[str], None],
+        guardians: Guardians | None = None,
         check_mode: bool = False,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        """C(pause) is called wherever a comparison in pairs waits for a time, with the seconds to wait."""
+        """C(guardians) starts the round's guardian; without it a round that breaks off is left to the next run.
+
+        C(pause) is called wherever a comparison in pairs waits for a time, with the seconds to wait.
+        """
         self.options = options
         self.slot = slot
         self.owner = owner
@@ -75,6 +81,7 @@ class Round:
         self.guard = guard
         self.memory = memory
         self.say = say
+        self.guardians = guardians
         self.check_mode = check_mode
         self.pause = pause
         self.criteria = Criteria.from_dict(options.criteria)
@@ -85,6 +92,7 @@ class Round:
         self.host: CandidateHost | None = None
         self.changed = False
         self.hopeless: StepFailed | None = None
+        self.keeper = Keeper(self, guardians)
         self.launching = Launching(self)
         self.access = Access(self)
         self.confirmation = Confirmation(self)
@@ -106,6 +114,7 @@ class Round:
         self.memory.refused_wait_s = 0.0
         if self.memory.rounds == 1 and not self.check_mode:
             with self.timed("recover_s"):
+                finish_interrupted(self, self.guardians)
                 recover(self)
         result = self._blank(self.store.read())
         check_comparable(result["champion_before"], result["limits"])
@@ -116,10 +125,11 @@ class Round:
         started = time.monotonic()
         self.costs.begin(result)
         try:
-            self._find_candidate(result)
-            if result["outcome"] == "none":
-                self._measure(result)
-            self._keep_or_discard(result)
+            with self.keeper:
+                self._find_candidate(result)
+                if result["outcome"] == "none":
+                    self._measure(result)
+                self._keep_or_discard(result)
         finally:
             self._disconnect()
         result["cost_usd"] = self.costs.end(result, self.timings.get("placement_group_s", 0.0))

@@ -117,6 +117,7 @@ class Host:
         self.wait_for_ssh, self.close = stage.wait_for_ssh, stage.close
         self.probe = stage.probe_from
         self._stage = stage
+        self.address = str(where.get("address", ""))
         stage.options["connect"] = dict(where)
         self._who = "champion" if where["known"] else "newcomer"
         if where["known"]:
@@ -176,7 +177,15 @@ class Turns:
         self._stage.commands.append(f"{self._who} cleared")
 
 
-def make_round(folder: Path, stage: Stage, memory: SlotMemory | None = None, **changed: t.Any) -> Round:
+def make_round(
+    folder: Path,
+    stage: Stage,
+    memory: SlotMemory | None = None,
+    *,
+    owner: str = "machine:1:2:slot-1",
+    guardians: t.Any = None,
+    **changed: t.Any,
+) -> Round:
     key = folder / "key.pem"
     key.write_text("key", encoding="utf-8")
     given = {name: spec.get("default") for name, spec in ARGUMENT_SPEC.items()}
@@ -202,7 +211,7 @@ def make_round(folder: Path, stage: Stage, memory: SlotMemory | None = None, **c
     return Round(
         options,
         slot="slot-1",
-        owner="machine:1:2:slot-1",
+        owner=owner,
         modules=t.cast(t.Any, stage),
         connect=lambda **where: t.cast(t.Any, Host(stage, **where)),
         store=FileChampionStore(folder / "champion_state.json"),
@@ -210,6 +219,7 @@ def make_round(folder: Path, stage: Stage, memory: SlotMemory | None = None, **c
         guard=t.cast(t.Any, stage),
         memory=memory or SlotMemory(),
         say=stage.said.append,
+        guardians=guardians,
         pause=stage.paused.append,
     )
 

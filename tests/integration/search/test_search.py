@@ -203,19 +203,28 @@ def _wait_for_probe(out: Path, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGHUP])
-def test_a_dead_controller_calls_no_more_and_the_next_run_sweeps(running_lab: Lab, sign: signal.Signals) -> None:
+def test_a_dead_controller_calls_no_more_and_its_guardian_acts(running_lab: Lab, sign: signal.Signals) -> None:
     searching = {"search_id": f"killed-{sign.name}", "search_slot_count": 1, "search_criteria": NOTHING_MEETS}
+    told_before = {path.name for path in running_lab.reports.glob("interrupted_*.json")}
     with running_lab.playing("search", **searching) as process:
         _wait_for_probe(running_lab.folder / "search.out", process)
         process.send_signal(sign)
         process.wait(30)
     ended_s = time.time()
-    time.sleep(6)
+    told: set[str] = set()
+    for _look in range(600):
+        told = {path.name for path in running_lab.reports.glob("interrupted_*.json")} - told_before
+        if told:
+            break
+        time.sleep(0.1)
+    time.sleep(3)
     late = [call for call in running_lab.calls() if call["at_s"] > ended_s + 2]
-    assert late == []
+    assert [call for call in late if "lowlatency.ec2-guardian" not in call["user_agent"]] == []
+    assert len(told) == 1, "no guardian told of the round within a minute"
+    report = json.loads((running_lab.reports / told.pop()).read_text(encoding="utf-8"))
+    assert report["found"], "the kill came too late to leave anything"
     kept = {entry["instance_id"] for entry in _survivors(running_lab)}
-    left = {each["instance_id"] for each in running_lab.instances()} - kept
-    assert left, "the kill came too late to leave anything"
+    assert {each["instance_id"] for each in running_lab.instances()} - kept == set()
     running_lab.play("search", search_max_rounds=1, **searching)
     kept = {entry["instance_id"] for entry in _survivors(running_lab)}
     assert {each["instance_id"] for each in running_lab.instances()} - kept == set()

@@ -1,0 +1,225 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Rounds in this process, on an EC2 of dictionaries, that end at any of their calls and writes."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import candidate, groups, ownership
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Ec2Error
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.launch import Launcher
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.reap import Reaper
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search import champion_store
+from ansible_collections.lowlatency.ec2.plugins.modules import candidate_instance, candidate_instance_info, reap
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils import _intents, _keeper, _reports
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian_report import end_round
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
+from support.rounds import rack_probe
+from support.stage import Stage, make_round
+from support.tiny_ec2 import TinyEc2
+
+GROUP_DEFAULTS: dict[str, t.Any] = {
+    "state": "present",
+    "strategy": "cluster",
+    "partition_count": None,
+    "spread_level": None,
+    "tags": None,
+    "purge_tags": True,
+    "wait": True,
+    "wait_timeout": 300,
+}
+ALL_STATES = ["pending", "running", "shutting-down", "stopping", "stopped"]
+
+
+class Killed(BaseException):
+    """The controller has ended here, as by KILL: nothing of it runs on."""
+
+
+class Never(BaseException):
+    """The guardian of a test is never out of time."""
+
+
+class Points:
+    """Counts what a controller does, call by call and write by write, and ends it at the one that is named."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.kill_at: int | None = None
+        self.dead = False
+        self.after_death: list[str] = []
+
+    def reach(self, point: str) -> None:
+        if self.dead:
+            self.after_death.append(point)
+            return
+        self.seen.append(point)
+        if self.kill_at is not None and len(self.seen) == self.kill_at:
+            self.dead = True
+            raise Killed(point)
+
+
+class DirectStage(Stage):
+    """A stage whose modules are the real ones' cores, on a TinyEc2."""
+
+    def __init__(self, ec2: TinyEc2, points: Points) -> None:
+        super().__init__()
+        self.ec2, self.points = ec2, points
+
+    def run(self, module: str, step: str, /, **options: t.Any) -> dict[str, t.Any]:
+        given = {name: value for name, value in options.items() if value is not None}
+        self.options[step] = {"module": module, **given}
+        self.steps.append(step)
+        try:
+            return getattr(self, f"_{module.rpartition('.')[2]}")(given)
+        except Ec2Error as error:
+            told = error.kwargs.get("error") or {}
+            raise StepFailed(
+                step, str(error.code or told.get("code") or "BadInput"), str(error), error.kwargs
+            ) from error
+
+    def _candidate_instance(self, given: dict[str, t.Any]) -> dict[str, t.Any]:
+        options = {name: spec.get("default") for name, spec in candidate_instance.ARGUMENT_SPEC.items()} | given
+        candidate.check_options(options)
+        if options["state"] == "absent":
+            return candidate.absent(self.ec2, options, False)
+        launcher = None if options["instance_id"] else Launcher(self.ec2, lambda: self.ec2, options)
+        return candidate.present(self.ec2, launcher, options, False)
+
+    def _candidate_instance_info(self, given: dict[str, t.Any]) -> dict[str, t.Any]:
+        blank = {"instance_ids": None, "round_id": None, "search_id": None, "tags": None, "filters": {}}
+        options = {**blank, "states": ALL_STATES, **given}
+        return {"candidates": candidate_instance_info.list_candidates(self.ec2, options)}
+
+    def _placement_group(self, given: dict[str, t.Any]) -> dict[str, t.Any]:
+        options = {**GROUP_DEFAULTS, **given}
+        wanted = groups.WantedGroup.from_options(options)
+        found = groups.find_group(self.ec2, wanted, False)
+        if options["state"] == "absent":
+            return {"changed": groups.delete_group(self.ec2, found, wanted)}
+        return {"placement_group": found or groups.create_group(self.ec2, wanted)}
+
+    def _reap(self, given: dict[str, t.Any]) -> dict[str, t.Any]:
+        options = {name: spec.get("default") for name, spec in reap.ARGUMENT_SPEC.items()} | given
+        return reap.result_of([Reaper(self.ec2, options, False).run_pass()])
+
+
+class InProcess:
+    """Guardians that act in this process when they are asked, and never by themselves."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def watch(self, intent: _intents.Intent) -> Silent:
+        return Silent()
+
+    def finish(self, intent: _intents.Intent) -> dict[str, t.Any] | None:
+        return self._world.act_as_guardian(intent)
+
+
+class Silent:
+    """A guardian that only listens."""
+
+    owner = "nowhere:1:1:guardian"
+
+    def tell(self, intent: _intents.Intent) -> None:
+        """Nothing: the file says it."""
+
+    def goodbye(self) -> None:
+        """Nothing."""
+
+    def hand_over(self) -> None:
+        """Nothing."""
+
+
+class World:
+    """A region, a folder of reports, and the runs of a search in them."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.points = Points()
+        self.ec2 = TinyEc2(self.points.reach)
+        self._patch = patch
+        self._watch_writes()
+
+    def _watch_writes(self) -> None:
+        # Nobody pulls a plug here, and there are thousands of writes.
+        self._patch.setattr(os, "fsync", lambda _handle: None)
+        for owner, name in (
+            (_intents, "write_whole"),
+            (champion_store, "write_whole"),
+            (_keeper, "remove_intent"),
+        ):
+            self._patch.setattr(owner, name, self._pointed(getattr(owner, name), name))
+        append = _reports.Reports._append
+        points = self.points
+
+        def noted(reports: _reports.Reports, name: str, text: str) -> None:
+            points.reach(f"before write {name}")
+            append(reports, name, text)
+            points.reach(f"after write {name}")
+
+        self._patch.setattr(_reports.Reports, "_append", noted)
+
+    def _pointed(self, act: t.Callable[..., None], name: str) -> t.Callable[..., None]:
+        def pointed(path: str, *given: t.Any) -> None:
+            what = f"{name} {Path(path).parent.name if name == 'write_whole' else ''}".strip()
+            self.points.reach(f"before {what}")
+            act(path, *given)
+            self.points.reach(f"after {what}")
+
+        return pointed
+
+    # -- runs --------------------------------------------------------------------------------------
+
+    def owner(self, *, alive: bool) -> str:
+        """Of a process that lives, or of one that has ended: there was never one of this start."""
+        found = ownership.parse_owner(ownership.current_owner(os.getpid(), "slot-1"))
+        assert found is not None
+        return str(found) if alive else f"{found.machine}:{found.pid}:{found.start_ticks - 1}:slot-1"
+
+    def round(self, best_us: float, *, alive: bool, **options: t.Any) -> dict[str, t.Any]:
+        """A round of a run of its own, whose candidate measures this."""
+        stage = DirectStage(self.ec2, self.points)
+        stage.probe = rack_probe(best_us)
+        made = make_round(
+            self.folder, stage, owner=self.owner(alive=alive), guardians=InProcess(self), confirm=False, **options
+        )
+        return made.run()
+
+    def act_as_guardian(self, intent: _intents.Intent) -> dict[str, t.Any]:
+        job = {
+            "reports_dir": str(self.folder),
+            "champion_store": None,
+            "aws": {},
+            "access": {"known_hosts": str(self.folder / "known_hosts")},
+        }
+        return end_round(job, intent.to_dict(), lambda _promotion: None, Never, client=self.ec2, sleep=lambda _s: None)
+
+    def open_intents(self) -> list[_intents.Intent]:
+        return list(_intents.open_intents(str(self.folder), lambda _text: None))
+
+    def reap(self) -> None:
+        """What a run of the playbook does before its first round, and after its last."""
+        promoting = {str(each.instance_id) for each in self.open_intents() if each.promotion}
+        stage = DirectStage(self.ec2, self.points)
+        for _again in range(2):
+            stage.run("lowlatency.ec2.reap", "reap", search_id="test", survivors=sorted(self.survivors() | promoting))
+
+    def state(self) -> champion_store.State:
+        return champion_store.FileChampionStore(self.folder / "champion_state.json").read()
+
+    def champion(self) -> dict[str, t.Any] | None:
+        sitting = self.state().champion
+        return None if sitting is None else dict(sitting)
+
+    def survivors(self) -> set[str]:
+        return set(self.state().survivors())
+
+    def retiring(self) -> list[str]:
+        return [str(each["instance_id"]) for each in self.state().retiring]

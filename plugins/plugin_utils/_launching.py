@@ -109,7 +109,12 @@ class Launching:
     def drop_group(self) -> None:
         """Delete the group of a failed launch at once."""
         self._round.modules.run(
-            f"{COLLECTION}.placement_group", "drop_group", state="absent", name=self._round.group, wait=False
+            f"{COLLECTION}.placement_group",
+            "drop_group",
+            state="absent",
+            name=self._round.group,
+            wait=False,
+            settle_timeout=10,
         )
 
     def sweep(self) -> None:

@@ -23,7 +23,14 @@ def recover(round_: Round) -> None:
     """Finish what an earlier run left: survivors that are gone leave the document, retiring ones end."""
     named = round_.store.read().survivors()
     if named:
-        found = round_.modules.run("lowlatency.ec2.candidate_instance_info", "recover", instance_ids=sorted(named))
+        found = round_.modules.run(
+            "lowlatency.ec2.candidate_instance_info", "recover", instance_ids=sorted(named), scheduled_events=True
+        )
+        round_.memory.scheduled_events = [
+            {"instance_id": entry["instance_id"], **event}
+            for entry in found["candidates"]
+            for event in entry.get("scheduled_events") or []
+        ]
         alive = {entry["instance_id"] for entry in found["candidates"] if entry["state"] in ALIVE}
         lost = sorted(named - alive)
         if lost:

@@ -19,8 +19,12 @@ from .client import SERVER_CODES, THROTTLING_CODES, Ec2Error
 
 NOT_PERMITTED = "OperationNotPermitted"
 NOT_FOUND = "InvalidInstanceID.NotFound"
+#: A policy may allow it for some instances, by their tags, and not for others.
+NOT_ALLOWED = "UnauthorizedOperation"
 #: Codes that may stand for one id of a batch, not for all of it.
-OF_ONE_ID = frozenset({NOT_PERMITTED, NOT_FOUND})
+OF_ONE_ID = frozenset({NOT_PERMITTED, NOT_FOUND, NOT_ALLOWED})
+#: As many that are not allowed, and none that is, mean that nothing is.
+_ALL_DENIED = 3
 #: Codes that are met after all retries: whatever else is asked for now would meet them too.
 OF_THE_MOMENT = THROTTLING_CODES | SERVER_CODES
 
@@ -49,8 +53,10 @@ def ask_in_batches(
     """Ask for all ids, at most C(size) at a time; C(ask) answers states by id.
 
     An id that is refused is in the answers with its code, and so is what could not be asked for because EC2 takes no
-    more requests for now. Raises C(Ec2Error) for any other code; what was answered until then is in the answers.
+    more requests for now. Raises C(Ec2Error) for any other code, and if no id at all is allowed; what was answered
+    until then is in the answers.
     """
+    denied: list[Ec2Error] = []
     waiting = batches(ids, size)[::-1]
     while waiting:
         batch = waiting.pop()
@@ -63,8 +69,13 @@ def ask_in_batches(
                 break
             if code not in OF_ONE_ID:
                 raise
-            if len(batch) == 1:
-                answers.refused[batch[0]] = code
-            else:
+            if len(batch) > 1:
                 middle = len(batch) // 2
                 waiting += [batch[middle:], batch[:middle]]
+                continue
+            answers.refused[batch[0]] = code
+            denied += [error] if code == NOT_ALLOWED else []
+            if len(denied) >= _ALL_DENIED and not answers.states:
+                break
+    if denied and not answers.states:
+        raise denied[-1]

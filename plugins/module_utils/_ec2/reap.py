@@ -13,7 +13,7 @@ import datetime
 import typing as t
 
 from . import calls, ownership, reap_plan
-from .batches import BATCH, FILTER_VALUES, NOT_PERMITTED, OF_THE_MOMENT, Answers, ask_in_batches, batches
+from .batches import BATCH, FILTER_VALUES, NOT_ALLOWED, NOT_PERMITTED, OF_THE_MOMENT, Answers, ask_in_batches, batches
 from .client import Client, Ec2Error
 from .reap_plan import GROUP, INSTANCE, Entry, Policy, entry
 from .transformations import (
@@ -28,6 +28,11 @@ from .transformations import (
 )
 
 IN_USE = "InvalidPlacementGroup.InUse"
+# Codes for an instance that is spared, with what is said of it.
+_KEPT = {
+    NOT_ALLOWED: f"may not be ended with these credentials ({NOT_ALLOWED})",
+    NOT_PERMITTED: "is protected against termination",
+}
 
 Resource = dict[str, t.Any]
 
@@ -209,9 +214,9 @@ def _sort(taken: t.Iterable[Entry], answers: Answers, result: Pass) -> None:
         code, state = answers.refused.get(name), answers.states.get(name)
         if state is not None:
             result.reaped.append(one)
-        elif code == NOT_PERMITTED:
-            result.kept.append(entry(INSTANCE, name, "is protected against termination"))
-        if code not in (None, NOT_PERMITTED):
+        elif code in _KEPT:
+            result.kept.append(entry(INSTANCE, name, _KEPT[code]))
+        if code is not None and code not in _KEPT:
             result.pending.append(entry(INSTANCE, name, f"instance {name} is not ended yet: {code}"))
         elif state not in (None, "terminated"):
             result.pending.append(entry(INSTANCE, name, f"instance {name} is {state}"))

@@ -248,6 +248,15 @@ def test_a_refusal_for_good_fails_and_says_what_was_done(leftovers: Leftovers, m
     assert [one["id"] for one in failed["reaped"]] == groups[:2]
 
 
+def test_no_right_to_end_anything_fails(leftovers: Leftovers, monkeypatch: pytest.MonkeyPatch) -> None:
+    candidate = leftovers.round("g-1")
+    faults = Refuses("UnauthorizedOperation", "TerminateInstances")
+    monkeypatch.setattr(leftovers.region.api.state, "faults", faults)
+    failed = leftovers.reap(fail_ok=True)
+    assert (failed["error"]["code"], failed["reaped"]) == ("UnauthorizedOperation", [])
+    assert leftovers.live() == {candidate}
+
+
 class Late(NoFaults):
     """EC2 shows what is new after a while."""
 

@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.batches import (
+    NOT_ALLOWED,
     NOT_FOUND,
     NOT_PERMITTED,
     Answers,
@@ -75,8 +76,26 @@ def test_when_ec2_has_had_enough_the_rest_is_told_and_not_asked(names: list[str]
 
 
 def test_any_other_code_is_raised_and_what_was_taken_is_known() -> None:
-    api, answers = Api({}, enough_after=1, code="UnauthorizedOperation"), Answers()
+    api, answers = Api({}, enough_after=1, code="InvalidParameterValue"), Answers()
     with pytest.raises(Ec2Error):
         ask_in_batches(["i-1", "i-2", "i-3"], api.ask, 2, answers)
     assert set(answers.states) == {"i-1", "i-2"}
     assert answers.refused == {}
+
+
+def test_what_a_policy_denies_for_one_is_not_denied_for_the_others() -> None:
+    names = [f"i-{number}" for number in range(100)]
+    api, answers = Api({"i-42": NOT_ALLOWED}), Answers()
+    ask_in_batches(names, api.ask, 100, answers)
+    assert answers.refused == {"i-42": NOT_ALLOWED}
+    assert len(answers.states) == 99
+
+
+def test_what_a_policy_denies_for_all_is_found_out_soon() -> None:
+    names = [f"i-{number}" for number in range(100)]
+    api, answers = Api(dict.fromkeys(names, NOT_ALLOWED)), Answers()
+    with pytest.raises(Ec2Error):
+        ask_in_batches(names, api.ask, 100, answers)
+    assert len(api.asked) <= 12
+    with pytest.raises(Ec2Error):
+        ask_in_batches(["i-1"], api.ask, 100, Answers())

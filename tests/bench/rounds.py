@@ -9,20 +9,18 @@ Needs root; takes five minutes.
     .venv/bin/python tests/bench/rounds.py [--rounds 4] [--no-slots]
 
 A round's own cost is its time without EC2's waits, the boot and the handshakes themselves; groups are swept while the
-probe runs. Its requests are those of the region's own log between its beginning and the next one's; the polls of a wait
-are told apart: all DescribeInstances between RunInstances and what comes next. The gain of slots is
-measured with 200 samples and instances that take 20 s to boot, as rounds a minute of 4 slots over those of 1.
+probe runs. Its requests are those of the region's own log from one round's group to the next one's, with the polls of
+waits told apart. The gain of slots is measured with 200 samples and instances that take 20 s to boot, as rounds a
+minute of 4 slots over those of 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import statistics
 import sys
 import tempfile
 import typing as t
-from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -30,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests")]
 
 from support.lab import Lab, lab
+from support.round_requests import requests_of_rounds
 
 NOTHING_MEETS = {"median_us": 1, "best_us": 1}
 STEPS = ("recover_s", "placement_group_s", "launch_s", "ssh_s", "probe_s", "promote_s", "discard_s")
@@ -60,27 +59,9 @@ def rounds_a_minute(rounds: list[dict[str, t.Any]]) -> float:
     return 60.0 * len(rounds) / (max(ends) - min(begins))
 
 
-def requests(calls: list[dict[str, t.Any]], rounds: list[dict[str, t.Any]]) -> list[tuple[Counter[str], int]]:
-    """For each round of one slot, what it asked by action, and how many polls there were besides."""
-    begins = [datetime.fromisoformat(each["timestamp"]).timestamp() for each in rounds] + [float("inf")]
-    found = []
-    for begin, end in itertools.pairwise(begins):
-        counts: Counter[str] = Counter()
-        polls, last = 0, ""
-        for call in calls:
-            if not begin <= call["at_s"] < end:
-                continue
-            polled = call["action"] == "DescribeInstances" and last in ("RunInstances", "poll")
-            last = "poll" if polled else call["action"]
-            polls += polled
-            counts[call["action"]] += not polled
-        found.append((+counts, polls))
-    return found
-
-
 def show_requests(calls: list[dict[str, t.Any]], rounds: list[dict[str, t.Any]]) -> None:
     """Print what the calm rounds asked, by action, and the most that one of them did."""
-    asked = requests(calls, rounds)
+    asked = requests_of_rounds([call["action"] for call in calls])
     # The last round also drains the search; the first one finishes what an earlier run left.
     calm = [each for each, one in list(zip(asked, rounds))[1:-1] if one["verdict"]["kind"] == "rejected"]
     print("\n| requests of a discarded round | median | most |\n| --- | --- | --- |")

@@ -37,11 +37,15 @@ class RegionModules:
     def __init__(self, region: TestRegion) -> None:
         self._region = region
         self.steps: list[tuple[str, Counter[str]]] = []
+        #: Every call of all steps, in order.
+        self.actions: list[str] = []
 
     def run(self, module: str, step: str, /, **options: t.Any) -> dict[str, t.Any]:
         self._region.forget_calls()
         result = self._region.run_module(MAINS[module], **options, fail_ok=True)
-        self.steps.append((step, Counter(call.action for call in self._region.calls)))
+        actions = [call.action for call in self._region.calls]
+        self.actions += actions
+        self.steps.append((step, Counter(actions)))
         _raise_if_failed(step, result, "BadInput")
         return result
 

@@ -12,6 +12,7 @@ import pytest
 from local_region.api.faults import NoFaults
 from support.region import TestRegion, Vpc
 from support.region_rounds import RegionSlot, requests
+from support.round_requests import requests_of_rounds
 
 #: What a round on the calm path may make, polls of waits apart.
 CALM = 14
@@ -43,6 +44,9 @@ def test_a_round_on_the_calm_path(slot: RegionSlot) -> None:
     }
     assert asked.total() <= CALM
     assert polls >= 1
+    # The order of the calls alone tells the same, which is all that the bench of a lab has.
+    assert requests_of_rounds(slot.modules.actions)[-1] == (+asked, polls)
+    assert len(requests_of_rounds(slot.modules.actions)) == 3
 
 
 def test_a_promotion(slot: RegionSlot, region_api: TestRegion) -> None:

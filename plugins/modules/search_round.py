@@ -437,6 +437,13 @@ limits:
   description: The plain values that the verdict was made with.
   returned: always
   type: dict
+scheduled_events:
+  description:
+    - What AWS had scheduled for survivors when the slot began, as M(lowlatency.ec2.candidate_instance_info) shows it,
+      each with its C(instance_id).
+  returned: always
+  type: list
+  elements: dict
 timings:
   description: Seconds of each step.
   returned: always

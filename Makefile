@@ -80,11 +80,11 @@ sanity: setup ## ansible-test's sanity tests
 
 bench: setup ## Measure the lab, the probe and the search against their limits; tables with ratios and medians
 	@tools/setup.sh vm
-	@tools/bench.sh delay_line probe time_wait verdicts rounds search_modes tuning
+	@tools/bench.sh delay_line probe time_wait verdicts reap rounds search_modes tuning
 
 bench-full: setup ## The same, and the longer forms: more samples, more seeds, more cases
 	@tools/setup.sh vm
-	@tools/bench.sh delay_line probe time_wait verdicts rounds search_modes tuning \
+	@tools/bench.sh delay_line probe time_wait verdicts reap rounds search_modes tuning \
 		'search_modes --seeds 1 2 3 4 5 --samples 10000' truth gate
 
 chaos: setup ## Kill real searches at their API calls, in a lab, and print what became of each

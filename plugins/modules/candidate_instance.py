@@ -141,6 +141,19 @@ options:
       - Whether the API refuses to stop the instance. EC2 then refuses to terminate it, too.
       - If not given, a new instance is not protected, and an existing one is left alone.
     type: bool
+  auto_recovery:
+    description:
+      - Whether AWS may put the instance on another host when its own fails. V(disabled) keeps it from that.
+      - If not given, a new instance has V(default), and an existing one is left alone.
+    type: str
+    choices: [default, disabled]
+  reboot_migration:
+    description:
+      - Whether AWS may put the instance on another host when it is rebooted while a reboot of its host is scheduled.
+        V(disabled) keeps it from that.
+      - If not given, a new instance has V(default), and an existing one is left alone.
+    type: str
+    choices: [default, disabled]
   force:
     description:
       - With O(state=absent), also terminate an instance that is protected, after taking the protections off, and one
@@ -158,6 +171,13 @@ options:
         the candidate, so that it can be terminated.
     type: int
     default: 300
+  settle_timeout:
+    description:
+      - How long to look for an instance that EC2 does not show, in seconds, before it counts as not there.
+      - What EC2 shows lags some seconds behind what it did. Set this to end the instance of a round that was launched a
+        moment ago, which would be left behind otherwise.
+      - If not given, V(15) with O(instance_id), which somebody must have from EC2, and V(0) with O(round_id).
+    type: int
 attributes:
   check_mode:
     support: full
@@ -171,6 +191,8 @@ extends_documentation_fragment:
 notes:
   - A launch costs three requests (find the round's instance, describe the types, run) and one for each look at the
     instance while it starts, the first after 0.5 s, then in growing steps of up to 5 s. A zone to check costs one more.
+  - What EC2 shows lags some seconds behind what it did, and a new instance may not be known everywhere yet. This module
+    asks again for what it launched or was told of by its id, up to O(settle_timeout).
   - A throttled launch is tried four times within seven seconds, with the same C(ClientToken).
 seealso:
   - module: lowlatency.ec2.candidate_instance_info
@@ -207,6 +229,8 @@ EXAMPLES = r"""
     shutdown_behavior: stop
     termination_protection: true
     stop_protection: true
+    auto_recovery: disabled
+    reboot_migration: disabled
     tags:
       lowlatency:role: champion
 
@@ -352,11 +376,23 @@ candidate:
       type: str
       returned: always
       sample: "2026-07-22T00:00:00+00:00"
+    maintenance_options:
+      description: What AWS may do of its own accord, C(auto_recovery) and C(reboot_migration).
+      type: dict
+      returned: always
+      sample: {"auto_recovery": "default", "reboot_migration": "default"}
     tags:
       description: The tags of the instance.
       type: dict
       returned: always
       sample: {"lowlatency:round": tokyo-1753142400-1-7f3a}
+refused:
+  description:
+    - The maintenance options that EC2 does not offer for this instance, with its codes, or V(WaitTimeout) for those
+      that it did not show as set within 15 s. Everything else was done.
+  returned: success
+  type: dict
+  sample: {"reboot_migration": "UnsupportedOperation"}
 terminated_instance_ids:
   description: The instances that this run terminated.
   returned: success, with O(state=absent)
@@ -411,9 +447,12 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "shutdown_behavior": {"type": "str", "choices": ["terminate", "stop"]},
     "termination_protection": {"type": "bool"},
     "stop_protection": {"type": "bool"},
+    "auto_recovery": {"type": "str", "choices": ["default", "disabled"]},
+    "reboot_migration": {"type": "str", "choices": ["default", "disabled"]},
     "force": {"type": "bool", "default": False},
     "wait": {"type": "bool"},
     "wait_timeout": {"type": "int", "default": 300},
+    "settle_timeout": {"type": "int"},
 }
 
 

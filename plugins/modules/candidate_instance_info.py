@@ -46,6 +46,12 @@ options:
     elements: str
     choices: [pending, running, shutting-down, terminated, stopping, stopped]
     default: [pending, running, shutting-down, stopping, stopped]
+  scheduled_events:
+    description:
+      - Whether to look up the events that AWS has scheduled for the instances, such as a reboot or a retirement. This
+        costs one request for each hundred instances.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -166,11 +172,49 @@ candidates:
       type: str
       returned: always
       sample: "2026-07-22T00:00:00+00:00"
+    maintenance_options:
+      description: What AWS may do of its own accord, C(auto_recovery) and C(reboot_migration).
+      type: dict
+      returned: always
+      sample: {"auto_recovery": "default", "reboot_migration": "default"}
     tags:
       description: The tags of the instance.
       type: dict
       returned: always
       sample: {"lowlatency:round": tokyo-1753142400-1-7f3a}
+    scheduled_events:
+      description: The events that AWS has scheduled for the instance and that are still to come, the next one first.
+      type: list
+      elements: dict
+      returned: with O(scheduled_events)
+      contains:
+        event_id:
+          description: The id of the event.
+          type: str
+          returned: always
+          sample: instance-event-0123456789abcdef0
+        code:
+          description: >-
+            What is to happen, V(instance-reboot), V(system-reboot), V(system-maintenance), V(instance-stop) or
+            V(instance-retirement).
+          type: str
+          returned: always
+          sample: system-reboot
+        description:
+          description: AWS's text.
+          type: str
+          returned: always
+          sample: scheduled reboot
+        not_before:
+          description: The earliest time at which it begins, in ISO 8601.
+          type: str
+          returned: always
+          sample: "2026-08-05T00:00:00+00:00"
+        not_after:
+          description: The latest time at which it ends, in ISO 8601.
+          type: str
+          returned: always
+          sample: "2026-08-05T02:00:00+00:00"
 """
 
 import typing as t
@@ -178,6 +222,7 @@ import typing as t
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.calls import describe_instances
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Client, Ec2Error, ec2_client, fail
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.maintenance import scheduled_events
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.transformations import (
     TAG_ROUND,
     TAG_SEARCH_ID,
@@ -200,9 +245,15 @@ def list_candidates(client: Client, options: t.Mapping[str, t.Any]) -> list[dict
         filters["tag-key"] = TAG_SEARCH_ID
     filters["instance-state-name"] = options["states"]
     found = [candidate_of(one) for one in describe_instances(client, filters_of(filters, tags))]
-    return sorted(
+    candidates = sorted(
         (one for one in found if has_tags(one, tags)), key=lambda one: (one["launch_time"] or "", one["instance_id"])
     )
+    return _with_events(client, candidates) if options["scheduled_events"] else candidates
+
+
+def _with_events(client: Client, candidates: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    events = scheduled_events(client, [one["instance_id"] for one in candidates])
+    return [{**one, "scheduled_events": events[one["instance_id"]]} for one in candidates]
 
 
 def main() -> None:
@@ -219,6 +270,7 @@ def main() -> None:
             "choices": STATES,
             "default": [state for state in STATES if state != "terminated"],
         },
+        "scheduled_events": {"type": "bool", "default": False},
     }
     module = AnsibleAWSModule(argument_spec=argument_spec, supports_check_mode=True)
     if module.params["instance_ids"] == []:

@@ -55,6 +55,13 @@ options:
       - How long to wait, in seconds. The module fails when the time is up and says what it saw last.
     type: int
     default: 300
+  settle_timeout:
+    description:
+      - With O(state=absent), how long to look for a group that EC2 does not show, in seconds.
+      - What EC2 shows lags some seconds behind what it did. Set this for a group that was created a moment ago, which
+        would be left behind otherwise.
+    type: int
+    default: 0
 attributes:
   check_mode:
     support: full
@@ -164,7 +171,7 @@ def present(module: AnsibleAWSModule, client: Client, wanted: groups.WantedGroup
 
 def absent(module: AnsibleAWSModule, client: Client, wanted: groups.WantedGroup) -> dict[str, t.Any]:
     """Delete the group; return the module's result."""
-    before = groups.describe_group(client, wanted.name)
+    before = groups.describe_shown_group(client, wanted.name, wanted.settle_timeout_s)
     ours_to_delete = before is not None and before["state"] not in groups.GONE_STATES
     changed = ours_to_delete if module.check_mode else groups.delete_group(client, before, wanted)
     return {"changed": changed, "placement_group": None, "diff": changed_parts((before or {}) if changed else {}, {})}
@@ -182,6 +189,7 @@ def main() -> None:
         "purge_tags": {"type": "bool", "default": True},
         "wait": {"type": "bool", "default": True},
         "wait_timeout": {"type": "int", "default": 300},
+        "settle_timeout": {"type": "int", "default": 0},
     }
     module = AnsibleAWSModule(argument_spec=argument_spec, supports_check_mode=True)
     try:

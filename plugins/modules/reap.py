@@ -16,8 +16,8 @@ description:
   - A resource is taken if its tag C(lowlatency:role) is V(candidate) and one of these is true - its time in
     C(lowlatency:expires-at) is over, its owner in C(lowlatency:owner) is the one that asks, or that owner is provably
     gone, which means that it was a process of this machine and runs no more.
-  - Survivors are spared by their role, by O(survivors), and by their protection against termination. So are their
-    groups, and groups that hold anything else.
+  - Survivors are spared by their role, by O(survivors), and by their protection against termination or stopping. So
+    are their groups, and groups that hold anything else.
   - One run is one pass and does not wait. What takes time is in RV(pending); run the module in a loop until that is
     empty.
   - An elastic IP address of a reaped candidate is disassociated and never released.

@@ -476,6 +476,13 @@ limits:
       better than the champion. Empty without O(patience).
   returned: always
   type: dict
+scheduled_events:
+  description:
+    - What AWS had scheduled for survivors when the slot began, as M(lowlatency.ec2.candidate_instance_info) shows it,
+      each with its C(instance_id).
+  returned: always
+  type: list
+  elements: dict
 timings:
   description: Seconds of each step.
   returned: always

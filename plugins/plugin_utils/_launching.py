@@ -116,7 +116,12 @@ class Launching:
         """Delete the group of a failed launch at once."""
         self._round.keeper.note_if_possible("drop_group")
         self._round.modules.run(
-            f"{COLLECTION}.placement_group", "drop_group", state="absent", name=self._round.group, wait=False
+            f"{COLLECTION}.placement_group",
+            "drop_group",
+            state="absent",
+            name=self._round.group,
+            wait=False,
+            settle_timeout=10,
         )
 
     def sweep(self) -> None:

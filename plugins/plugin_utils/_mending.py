@@ -34,6 +34,7 @@ def tagged_survivors(modules: ControllerModules, search_id: str, document: str) 
         "survivors",
         search_id=search_id,
         filters={"tag:lowlatency:role": sorted(SURVIVING_ROLES)},
+        scheduled_events=True,
     )
     return [each for each in found["candidates"] if is_of_document(each["tags"], document)]
 

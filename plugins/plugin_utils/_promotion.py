@@ -115,7 +115,8 @@ class Promotion:
         self._cancel_timer()
         # The module protects first and tags then. The group keeps its tags: what holds a live instance is spared.
         protections = {"termination_protection": True, "stop_protection": True} if protectable else {}
-        self._set(result, "protect", tags=self._tags(result), **protections)
+        maintenance = {"auto_recovery": "disabled", "reboot_migration": "disabled"} if protectable else {}
+        self._set(result, "protect", tags=self._tags(result), **protections, **maintenance)
 
     def _tags(self, result: Result) -> dict[str, str]:
         decided = result["verdict"]

@@ -33,14 +33,27 @@ def recover(round_: Round) -> None:
     tagged = tagged_survivors(round_.modules, round_.options.search_id, round_.store.identity)
     named = round_.store.read().survivors()
     unseen = named - {each["instance_id"] for each in tagged}
+    seen = list(tagged)
     if unseen:
-        found = round_.modules.run("lowlatency.ec2.candidate_instance_info", "recover", instance_ids=sorted(unseen))
+        found = round_.modules.run(
+            "lowlatency.ec2.candidate_instance_info", "recover", instance_ids=sorted(unseen), scheduled_events=True
+        )
+        seen += found["candidates"]
         alive = {entry["instance_id"] for entry in found["candidates"] if entry["state"] in ALIVE}
         lost = sorted(unseen - alive)
         if lost:
             take_out(round_, lost)
+    round_.memory.scheduled_events = _events(seen)
     take_in(round_, tagged)
     retire(round_)
+
+
+def _events(seen: Iterable[Mapping[str, t.Any]]) -> list[Result]:
+    return [
+        {"instance_id": entry["instance_id"], **event}
+        for entry in seen
+        for event in entry.get("scheduled_events") or []
+    ]
 
 
 def take_in(round_: Round, tagged: Iterable[Result]) -> None:

@@ -93,9 +93,20 @@ def round_lines(result: Document, verbosity: int = 0) -> list[Line]:
     lines.append(_verdict_line(result, decided))
     lines += [Line(f"  {text}") for text in _cost_lines(result)]
     lines += _champion_of_round(result, decided)
+    lines += _event_lines(result, decided)
     if decided.get("search_over"):
         lines.append(Line(f"  Search over: {stop_text(decided.get('stop_reason'))}", "head"))
     return lines
+
+
+def _event_lines(result: Document, decided: Document) -> list[Line]:
+    """What AWS has scheduled for survivors, with a slot's first round and with its last one."""
+    if not decided.get("search_over") and result.get("round_number") != 1:
+        return []
+    return [
+        Line(f"  AWS has scheduled {event['code']} for {event['instance_id']}, not before {event['not_before']}", "bad")
+        for event in result.get("scheduled_events") or []
+    ]
 
 
 def _head(result: Document) -> str:

@@ -210,6 +210,7 @@ class Round:
             "champion_before": state.champion,
             "champion": state.champion,
             "limits": self.limits(state),
+            "scheduled_events": list(self.memory.scheduled_events),
             "verdict": {},
             "timings": {},
             "cost_usd": None,

@@ -27,6 +27,8 @@ class SlotMemory:
     #: Seconds to wait because the venue refused every handshake of the last round.
     refused_wait_s: float = 0.0
     pending_groups: list[str] = field(default_factory=list)
+    #: What AWS had scheduled for survivors when the slot began: C({instance_id, code, not_before, ...}).
+    scheduled_events: list[dict[str, t.Any]] = field(default_factory=list)
     exhausted_until_s: dict[str, float] = field(default_factory=dict)
 
     def types_to_try(self, instance_types: list[str], now_s: float) -> list[str]:

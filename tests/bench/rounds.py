@@ -2,13 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a round costs of its own, and what slots in parallel gain, as Markdown tables. Needs root; takes five minutes.
+"""What a round costs of its own and asks of EC2, and what slots in parallel gain, as Markdown tables.
 
-    .venv/bin/python tests/bench/rounds.py [--rounds 4]
+Needs root; takes five minutes.
+
+    .venv/bin/python tests/bench/rounds.py [--rounds 4] [--no-slots]
 
 A round's own cost is its time without EC2's waits, the boot and the handshakes themselves; groups are swept while the
-probe runs. The gain of slots is
-measured with 200 samples and instances that take 20 s to boot, as rounds a minute of 4 slots over those of 1.
+probe runs. Its requests are those of the region's own log from one round's group to the next one's, with the polls of
+waits told apart. The gain of slots is measured with 200 samples and instances that take 20 s to boot, as rounds a
+minute of 4 slots over those of 1.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests")]
 
 from support.lab import Lab, lab
+from support.round_requests import requests_of_rounds
 
 NOTHING_MEETS = {"median_us": 1, "best_us": 1}
 STEPS = ("recover_s", "placement_group_s", "launch_s", "ssh_s", "probe_s", "promote_s", "discard_s")
@@ -55,6 +59,20 @@ def rounds_a_minute(rounds: list[dict[str, t.Any]]) -> float:
     return 60.0 * len(rounds) / (max(ends) - min(begins))
 
 
+def show_requests(calls: list[dict[str, t.Any]], rounds: list[dict[str, t.Any]]) -> None:
+    """Print what the calm rounds asked, by action, and the most that one of them did."""
+    asked = requests_of_rounds([call["action"] for call in calls])
+    # The last round also drains the search; the first one finishes what an earlier run left.
+    calm = [each for each, one in list(zip(asked, rounds))[1:-1] if one["verdict"]["kind"] == "rejected"]
+    print("\n| requests of a discarded round | median | most |\n| --- | --- | --- |")
+    for action in sorted({action for counts, _polls in calm for action in counts}):
+        each = [counts[action] for counts, _polls in calm]
+        print(f"| {action} | {statistics.median(each):g} | {max(each)} |")
+    totals, polls = [counts.total() for counts, _polls in calm], [polls for _counts, polls in calm]
+    print(f"| in all | {statistics.median(totals):g} | {max(totals)} |")
+    print(f"| polls of the launch, besides | {statistics.median(polls):g} | {max(polls)} |\n")
+
+
 def show_costs(rounds: list[dict[str, t.Any]]) -> None:
     """Print the median own cost of each step, for rounds that discard and for rounds that promote."""
     print("| own cost of a round, s | rounds | " + " | ".join([*STEPS, "rest_s", "in all"]) + " |")
@@ -72,9 +90,15 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=4)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--no-slots", action="store_true", help="leave out what slots in parallel gain")
+    asked = parser.parse_args()
+    rounds = asked.rounds
     with tempfile.TemporaryDirectory() as folder, lab(Path(folder), lab_seed=1) as mine:
-        show_costs(search(mine, search_slot_count=1, search_max_rounds=2 * rounds))
+        made = search(mine, search_slot_count=1, search_max_rounds=2 * rounds)
+        show_costs(made)
+        show_requests(mine.calls(), made)
+    if asked.no_slots:
+        return
     with tempfile.TemporaryDirectory() as folder, lab(Path(folder), lab_seed=1, lab_boot_s=20) as mine:
         one = rounds_a_minute(search(mine, search_slot_count=1, search_max_rounds=rounds))
         four = rounds_a_minute(search(mine, search_slot_count=4, search_max_rounds=rounds))

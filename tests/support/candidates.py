@@ -9,13 +9,14 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.lowlatency.ec2.plugins.modules import candidate_instance
+from local_region.api.faults import NoFaults
 from support.region import AL2023, TestRegion, Vpc
 
 TAGS = {"lowlatency:search-id": "tokyo", "lowlatency:role": "candidate"}
 Result = dict[str, t.Any]
 
 
-class Shortage:
+class Shortage(NoFaults):
     """Faults: each type meets the code that is planned for it; calls are throttled as long as asked."""
 
     def __init__(self, codes: dict[str, str] | None = None, throttled: dict[str, int] | None = None) -> None:

@@ -21,6 +21,7 @@ from .client import (
     PlacementGroupErrors,
     retry_call,
     retry_launch,
+    retry_new,
 )
 
 Boto = dict[str, t.Any]
@@ -52,7 +53,7 @@ def describe_instances_by_id(client: Client, instance_ids: list[str]) -> list[Bo
 
 
 @InstanceErrors.common_error_handler("describe an attribute of an instance")
-@retry_call
+@retry_new
 def describe_instance_attribute(client: Client, instance_id: str, attribute: str) -> str | bool:
     """One attribute's value: C(disableApiTermination), C(disableApiStop), C(instanceInitiatedShutdownBehavior)."""
     answer = client.describe_instance_attribute(InstanceId=instance_id, Attribute=attribute)
@@ -60,10 +61,25 @@ def describe_instance_attribute(client: Client, instance_id: str, attribute: str
 
 
 @InstanceErrors.common_error_handler("modify an attribute of an instance")
-@retry_call
+@retry_new
 def modify_instance_attribute(client: Client, instance_id: str, attribute: str, value: str | bool) -> None:
     """Set one attribute of C(describe_instance_attribute)."""
     client.modify_instance_attribute(InstanceId=instance_id, **{attribute[0].upper() + attribute[1:]: {"Value": value}})
+
+
+@InstanceErrors.common_error_handler("modify the maintenance options of an instance")
+@retry_new
+def modify_instance_maintenance_options(client: Client, instance_id: str, wanted: t.Mapping[str, str]) -> None:
+    """Set C(AutoRecovery) and C(RebootMigration), each V(default) or V(disabled); DescribeInstances shows them."""
+    client.modify_instance_maintenance_options(InstanceId=instance_id, **wanted)
+
+
+@InstanceErrors.common_error_handler("describe the status of instances")
+@retry_new
+def describe_instance_status(client: Client, instance_ids: list[str]) -> list[Boto]:
+    """Checks and scheduled events of these instances, at most a hundred, in any state."""
+    answer = client.describe_instance_status(InstanceIds=instance_ids, IncludeAllInstances=True)
+    return answer["InstanceStatuses"]
 
 
 @InstanceErrors.common_error_handler("describe instance types")
@@ -110,8 +126,15 @@ def terminate_instances(client: Client, instance_ids: list[str]) -> list[Boto]:
     return client.terminate_instances(InstanceIds=instance_ids)["TerminatingInstances"]
 
 
+@InstanceErrors.common_error_handler("terminate an instance")
+@retry_new
+def terminate_instance(client: Client, instance_id: str) -> str:
+    """End one instance that was seen a moment ago; return its state."""
+    return client.terminate_instances(InstanceIds=[instance_id])["TerminatingInstances"][0]["CurrentState"]["Name"]
+
+
 @InstanceErrors.common_error_handler("tag a resource")
-@retry_call
+@retry_new
 def create_tags(client: Client, resource_ids: list[str], tags: dict[str, str]) -> None:
     """Set tags, over those of the same key."""
     client.create_tags(Resources=resource_ids, Tags=ansible_dict_to_boto3_tag_list(tags))

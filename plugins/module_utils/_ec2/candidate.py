@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 import typing as t
 
-from . import calls
+from . import calls, maintenance
 from .client import Client, Ec2Error, refusal
 from .launch import Launcher
 from .launch_plan import FAILED_TO_START, launch_tags
@@ -36,6 +36,8 @@ Result = dict[str, t.Any]
 
 # An attribute that was just set may be read back old: EC2 is eventually consistent.
 READ_BACK_S = 15.0
+# As long a new instance may be missing from what EC2 shows.
+SETTLE_S = 15.0
 WRONG_STATE = "IncorrectInstanceState"
 NOT_PERMITTED = "OperationNotPermitted"
 PROTECTIONS = ("termination_protection", "stop_protection")
@@ -79,8 +81,20 @@ def find(client: Client, options: Options) -> list[Candidate]:
     return [candidate for candidate in found if has_tags(candidate, tags)]
 
 
+def find_shown(client: Client, options: Options) -> list[Candidate]:
+    """As L(find), but look again for O(settle_timeout) while EC2 shows nothing: what it shows lags behind."""
+    timeout_s = options["settle_timeout"]
+    if timeout_s is None:
+        timeout_s = 0 if options["instance_id"] is None else SETTLE_S
+    try:
+        return wait_until(lambda: find(client, options), bool, timeout_s)
+    except WaitTimeout as timeout:
+        return timeout.last
+
+
 def _result(changed: bool, outcome: str, candidate: Candidate | None, **more: t.Any) -> Result:
-    empty: Result = {"waited_s": 0.0, "launched": False, "attempts": [], "diff": {"before": {}, "after": {}}}
+    empty: Result = {"waited_s": 0.0, "launched": False, "attempts": [], "refused": {}}
+    empty["diff"] = {"before": {}, "after": {}}
     return {**empty, "changed": changed, "outcome": outcome, "candidate": candidate, **more}
 
 
@@ -89,7 +103,7 @@ def present(client: Client, launcher: Launcher | None, options: Options, check_m
 
     C(launcher) is null if nothing may be launched, because the instance was named by its id.
     """
-    found = find(client, options)
+    found = find_shown(client, options)
     live = [one for one in found if one["state"] in LIVE_STATES]
     if len(live) > 1:
         ids = ", ".join(sorted(one["instance_id"] for one in live))
@@ -113,7 +127,17 @@ def _launch(client: Client, launcher: Launcher, options: Options, ended: list[Ca
         return {**_keep(client, candidate, options, check_mode), "attempts": launcher.attempts}
     diff = {"before": {}, "after": {**_planned(options), "instance_type": candidate["instance_type"]}}
     result = _result(True, outcome, candidate, launched=True, attempts=launcher.attempts, diff=diff)
-    return _await_start(client, result, options)
+    return _with_maintenance(client, _await_start(client, result, options), options)
+
+
+def _with_maintenance(client: Client, result: Result, options: Options) -> Result:
+    """Set what RunInstances does not take. A new instance has the defaults, but for what the request said."""
+    candidate, wanted = result["candidate"], maintenance.wanted_of(options)
+    if not result["launched"] or wanted.items() <= candidate["maintenance_options"].items():
+        return result
+    seen, refused = maintenance.set_options(client, candidate["instance_id"], wanted, READ_BACK_S)
+    candidate = {**candidate, "maintenance_options": {**candidate["maintenance_options"], **seen}}
+    return {**result, "candidate": candidate, "refused": refused}
 
 
 def _planned(options: Options) -> dict[str, t.Any]:
@@ -136,12 +160,26 @@ def _keep(client: Client, candidate: Candidate, options: Options, check_mode: bo
             after[name] = options[name]
             if before[name] != after[name] and not check_mode:
                 set_attribute(client, candidate["instance_id"], name, options[name])
+    before["maintenance_options"] = candidate["maintenance_options"]
+    after["maintenance_options"], refused = _keep_maintenance(client, candidate, options, check_mode)
     before["tags"] = candidate["tags"]
     after["tags"] = _reconcile_tags(client, candidate, options, check_mode)
-    candidate = {**candidate, "tags": after["tags"]}
+    candidate = {**candidate, "tags": after["tags"], "maintenance_options": after["maintenance_options"]}
     diff = changed_parts(before, after)
-    result = _result(before != after, "existing", candidate, diff=diff)
+    result = _result(before != after, "existing", candidate, diff=diff, refused=refused)
     return result if check_mode else _await_start(client, result, options)
+
+
+def _keep_maintenance(
+    client: Client, candidate: Candidate, options: Options, check_mode: bool
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The maintenance options that the instance has then, and the code by option that EC2 refused."""
+    before: dict[str, str] = candidate["maintenance_options"]
+    wanted = {name: value for name, value in maintenance.wanted_of(options).items() if before[name] != value}
+    if not wanted or check_mode:
+        return {**before, **wanted}, {}
+    seen, refused = maintenance.set_options(client, candidate["instance_id"], wanted, READ_BACK_S)
+    return {**before, **seen}, refused
 
 
 def set_attribute(client: Client, instance_id: str, name: str, value: str | bool) -> None:
@@ -206,7 +244,7 @@ def _await_start(client: Client, result: Result, options: Options) -> Result:
 
 def absent(client: Client, options: Options, check_mode: bool) -> Result:
     """End the instance, or all live instances of the round; return the module's result."""
-    found = find(client, options)
+    found = find_shown(client, options)
     live = [one for one in found if one["state"] in LIVE_STATES]
     if not options["force"]:
         _refuse_survivors(live)
@@ -258,15 +296,14 @@ def _terminate(client: Client, live: list[Candidate], options: Options) -> dict[
 def _terminate_one(client: Client, candidate: Candidate, force: bool) -> str:
     instance_id = candidate["instance_id"]
     try:
-        answer = calls.terminate_instances(client, [instance_id])
+        return calls.terminate_instance(client, instance_id)
     except Ec2Error as error:
         if error.code != NOT_PERMITTED:
             raise
         if not force:
             raise _protected(candidate) from error
         _unprotect(client, instance_id)
-        answer = calls.terminate_instances(client, [instance_id])
-    return answer[0]["CurrentState"]["Name"]
+        return calls.terminate_instance(client, instance_id)
 
 
 def _unprotect(client: Client, instance_id: str) -> None:

@@ -127,6 +127,10 @@ class Ec2Retry(CloudRetry):
 
 # Six tries, 7.75 s of pauses on average: EC2's buckets for reading refill by 20 a second.
 retry_call = Ec2Retry.jittered_backoff(retries=6, delay=0.5, backoff=2.0, max_delay=8)
+# The same for what names one instance that was seen a moment ago: EC2 may not know a new one everywhere yet.
+retry_new = Ec2Retry.jittered_backoff(
+    retries=6, delay=0.5, backoff=2.0, max_delay=8, catch_extra_error_codes=["InvalidInstanceID.NotFound"]
+)
 # Four tries, 3.5 s on average and 7 s at most. RunInstances refills by 2 a second; a new group may not be known
 # everywhere yet. Each try carries the same ClientToken, so a lost answer cannot launch twice.
 retry_launch = Ec2Retry.jittered_backoff(

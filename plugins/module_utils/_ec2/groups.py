@@ -25,6 +25,8 @@ from .waiters import WaitTimeout, wait_until
 Group = dict[str, t.Any]
 
 IN_USE = "InvalidPlacementGroup.InUse"
+# As long a new group may be missing from what EC2 shows.
+SETTLE_S = 15.0
 DELETED = "deleted"
 GONE_STATES = frozenset({"deleting", DELETED})
 # What stays as it was created: option -> name at the API.
@@ -43,6 +45,7 @@ class WantedGroup:
     purge_tags: bool = True
     wait: bool = True
     wait_timeout_s: float = 300
+    settle_timeout_s: float = 0
 
     @classmethod
     def from_options(cls, options: t.Mapping[str, t.Any]) -> WantedGroup:
@@ -56,6 +59,7 @@ class WantedGroup:
             purge_tags=options["purge_tags"],
             wait=options["wait"],
             wait_timeout_s=options["wait_timeout"],
+            settle_timeout_s=options["settle_timeout"],
         )
         wanted._check()
         return wanted
@@ -84,6 +88,14 @@ def describe_group(client: Client, name: str) -> Group | None:
     """The group of this name, or null."""
     found = calls.describe_placement_groups_by_name(client, [name])
     return placement_group_of(found[0]) if found and found[0].get("State") != DELETED else None
+
+
+def describe_shown_group(client: Client, name: str, timeout_s: float) -> Group | None:
+    """As L(describe_group), but look again for so long while EC2 shows no such group: what it shows lags behind."""
+    try:
+        return wait_until(lambda: describe_group(client, name), lambda seen: seen is not None, timeout_s)
+    except WaitTimeout:
+        return None
 
 
 def find_group(client: Client, wanted: WantedGroup, check_mode: bool) -> Group | None:
@@ -116,7 +128,7 @@ def create_group(client: Client, wanted: WantedGroup) -> Group:
     except Ec2Error as error:
         if error.code != "InvalidPlacementGroup.Duplicate":
             raise
-        existing = describe_group(client, wanted.name)
+        existing = describe_shown_group(client, wanted.name, SETTLE_S)
         if existing is None:
             raise
         refuse_mismatch(existing, wanted)

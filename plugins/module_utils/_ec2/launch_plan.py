@@ -209,6 +209,9 @@ def _optional_parts(options: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "DisableApiTermination": options["termination_protection"] or None,
         "DisableApiStop": options["stop_protection"] or None,
     }
+    if options["auto_recovery"] is not None:
+        # The request takes no reboot migration.
+        parts["MaintenanceOptions"] = {"AutoRecovery": options["auto_recovery"]}
     if options["placement_group"] is not None:
         parts["Placement"] = {"GroupName": options["placement_group"]}
     if options["instance_profile"] is not None:

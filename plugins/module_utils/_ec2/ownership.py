@@ -52,10 +52,16 @@ def parse_owner(text: str | None) -> Owner | None:
 
 
 def judge_owner(owner: Owner | None, machine: str, ticks_of: t.Callable[[int], int | None]) -> str:
-    """V(alive), V(gone) or V(unknown), as seen from C(machine), where C(ticks_of) says when a process was started."""
+    """V(alive), V(gone) or V(unknown), as seen from C(machine), where C(ticks_of) says when a process was started.
+
+    C(ticks_of) raises C(PermissionError) for a process of which nothing can be seen but that it is there.
+    """
     if owner is None or owner.machine != machine or machine == UNIDENTIFIED:
         return UNKNOWN
-    return ALIVE if ticks_of(owner.pid) == owner.start_ticks else GONE
+    try:
+        return ALIVE if ticks_of(owner.pid) == owner.start_ticks else GONE
+    except PermissionError:
+        return UNKNOWN
 
 
 def is_of_run(owner_text: str | None, prefix: str) -> bool:
@@ -79,11 +85,24 @@ def _read_stat(pid: int) -> tuple[str, int, int] | None:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
             return fields_of_stat(stat.read())
     except (FileNotFoundError, ProcessLookupError):
+        _refuse_hidden(pid)
         return None
 
 
+def _refuse_hidden(pid: int) -> None:
+    """Raise C(PermissionError) for a process that is there and not shown: proc(5) can hide those of other users."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return
+    raise PermissionError(f"process {pid} is hidden")
+
+
 def start_ticks(pid: int) -> int | None:
-    """When a process was started, or null if there is none of this id or it has ended (a zombie)."""
+    """When a process was started, or null if there is none of this id or it has ended (a zombie).
+
+    Raises C(PermissionError) if it is there and this user may not know.
+    """
     found = _read_stat(pid)
     return None if found is None or found[0] in "ZX" else found[2]
 
@@ -121,7 +140,11 @@ def ancestor_runs() -> list[str]:
     """C(Owner.run) of this process and of each that it descends from: one of them is the run that it is part of."""
     machine, pid, runs = machine_name(), os.getpid(), []
     while machine != UNIDENTIFIED and pid > 0:
-        found = _read_stat(pid)
+        try:
+            found = _read_stat(pid)
+        except PermissionError:
+            # Another user's, such as a sudo: what is above it cannot be told, and nothing of it is claimed.
+            break
         if found is None:
             break
         runs.append(Owner(machine, pid, found[2]).run)

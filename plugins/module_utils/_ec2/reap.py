@@ -13,6 +13,7 @@ import datetime
 import typing as t
 
 from . import calls, ownership, reap_plan
+from .batches import BATCH, FILTER_VALUES, NOT_ALLOWED, NOT_PERMITTED, OF_THE_MOMENT, Answers, ask_in_batches, batches
 from .client import Client, Ec2Error
 from .reap_plan import GROUP, INSTANCE, Entry, Policy, entry
 from .transformations import (
@@ -22,13 +23,16 @@ from .transformations import (
     candidate_of,
     escape_filter_value,
     filters_of,
+    has_elastic_address,
     placement_group_of,
 )
 
-NOT_PERMITTED = "OperationNotPermitted"
 IN_USE = "InvalidPlacementGroup.InUse"
-# TerminateInstances takes up to 1,000; AWS asks for batches.
-BATCH = 50
+# Codes for an instance that is spared, with what is said of it.
+_KEPT = {
+    NOT_ALLOWED: f"may not be ended with these credentials ({NOT_ALLOWED})",
+    NOT_PERMITTED: "is protected against termination",
+}
 
 Resource = dict[str, t.Any]
 
@@ -52,10 +56,22 @@ class Reaper:
         self._options = options
         self._check_mode = check_mode
         self._machine = ownership.machine_name()
+        self._with_elastic_address: frozenset[str] = frozenset()
 
     def run_pass(self) -> Pass:
-        """Ask for the end of what may be taken, delete the groups that are empty, and say what is left."""
+        """Ask for the end of what may be taken, delete the groups that are empty, and say what is left.
+
+        Raises C(Ec2Error), with what was done until then.
+        """
         result = Pass()
+        try:
+            self._run(result)
+        except Ec2Error as error:
+            error.kwargs.update(dataclasses.asdict(result))
+            raise
+        return result
+
+    def _run(self, result: Pass) -> None:
         instances, groups = self._read()
         policy = self._policy([*instances, *groups])
         plan = reap_plan.plan_instances(instances, policy)
@@ -66,9 +82,7 @@ class Reaper:
         group_plan = reap_plan.plan_groups(groups, instances, policy, spared)
         result.pending += group_plan.pending
         result.kept += group_plan.kept
-        for taken in group_plan.take:
-            self._delete_group(taken, instances, result)
-        return result
+        self._delete_groups(group_plan.take, instances, result)
 
     def _read(self) -> tuple[list[Resource], list[Resource]]:
         search_id = self._options["search_id"]
@@ -79,29 +93,27 @@ class Reaper:
         found: dict[str, Resource] = {}
         for limit in self._instance_limits():
             filters = filters_of({**scope, **limit}, tags)
-            found.update(
-                {one["InstanceId"]: candidate_of(one) for one in calls.describe_instances(self._client, filters)}
-            )
-        names = self._options["placement_groups"]
-        if names is None and self._options["instance_ids"] is not None:
-            return list(found.values()), []
-        limit = {} if names is None else {"group-name": [escape_filter_value(name) for name in names]}
-        groups = (
-            calls.describe_placement_groups(self._client, filters_of({**scope, **limit}, tags)) if names != [] else []
-        )
-        return list(found.values()), [placement_group_of(group) for group in groups]
+            found.update({one["InstanceId"]: one for one in calls.describe_instances(self._client, filters)})
+        self._with_elastic_address = frozenset(name for name, one in found.items() if has_elastic_address(one))
+        groups: list[Resource] = []
+        for limit in self._group_limits():
+            groups += calls.describe_placement_groups(self._client, filters_of({**scope, **limit}, tags))
+        return [candidate_of(one) for one in found.values()], [placement_group_of(group) for group in groups]
 
     def _instance_limits(self) -> list[dict[str, t.Any]]:
         """One set of filters for each DescribeInstances that is needed: filters narrow, so two limits take two."""
         names, ids = self._options["placement_groups"], self._options["instance_ids"]
         if names is None and ids is None:
             return [{}]
-        limits: list[dict[str, t.Any]] = []
-        if names:
-            limits.append({"placement-group-name": [escape_filter_value(name) for name in names]})
-        if ids:
-            limits.append({"instance-id": list(ids)})
-        return limits
+        of_groups = [{"placement-group-name": some} for some in batches(_escaped(names or []), FILTER_VALUES)]
+        return [*of_groups, *({"instance-id": some} for some in batches(ids or [], FILTER_VALUES))]
+
+    def _group_limits(self) -> list[dict[str, t.Any]]:
+        """The same for DescribePlacementGroups; none if only instances were asked for."""
+        names = self._options["placement_groups"]
+        if names is None:
+            return [{}] if self._options["instance_ids"] is None else []
+        return [{"group-name": some} for some in batches(_escaped(names), FILTER_VALUES)]
 
     def _policy(self, resources: list[Resource]) -> Policy:
         options = self._options
@@ -123,20 +135,18 @@ class Reaper:
 
     def _end_instances(self, taken: list[Entry], result: Pass) -> dict[str, str]:
         """Terminate, and sort each entry into the result; return the states by id that EC2 answered."""
+        ids, answers = [one["id"] for one in taken], Answers()
         if self._check_mode:
-            allowed = [one for one in taken if not self._is_protected(one["id"])]
-            states = {one["id"]: "shutting-down" for one in allowed}
-        else:
-            self._free_addresses([one["id"] for one in taken], result)
-            states = self._terminate([one["id"] for one in taken])
-        for one in taken:
-            if one["id"] not in states:
-                result.kept.append(entry(INSTANCE, one["id"], "is protected against termination"))
-                continue
-            result.reaped.append(one)
-            if states[one["id"]] != "terminated":
-                result.pending.append(entry(INSTANCE, one["id"], f"instance {one['id']} is {states[one['id']]}"))
-        return states
+            answers.refused = {name: NOT_PERMITTED for name in ids if self._is_protected(name)}
+            answers.states = {name: "shutting-down" for name in ids if name not in answers.refused}
+            _sort(taken, answers, result)
+            return answers.states
+        self._free_addresses(ids, result)
+        try:
+            ask_in_batches(ids, self._terminate, BATCH, answers)
+        finally:
+            _sort(taken, answers, result)
+        return answers.states
 
     def _is_protected(self, instance_id: str) -> bool:
         names = ("termination_protection", "stop_protection")
@@ -146,37 +156,27 @@ class Reaper:
 
     def _free_addresses(self, ids: list[str], result: Pass) -> None:
         """Take elastic addresses off, so that they are free at once and not when the instances are gone."""
-        for address in calls.describe_addresses(self._client, ids) if ids else ():
-            if calls.disassociate_address(self._client, address["AssociationId"]):
-                result.disassociated.append(address["PublicIp"])
+        for some in batches([one for one in ids if one in self._with_elastic_address], FILTER_VALUES):
+            for address in calls.describe_addresses(self._client, some):
+                if calls.disassociate_address(self._client, address["AssociationId"]):
+                    result.disassociated.append(address["PublicIp"])
 
     def _terminate(self, ids: list[str]) -> dict[str, str]:
-        """Terminate in batches. A batch with a protected instance is refused whole, and then taken one by one."""
-        states: dict[str, str] = {}
-        for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
-            try:
-                states.update(self._terminate_batch(batch))
-            except Ec2Error as error:
-                if error.code not in (NOT_PERMITTED, "InvalidInstanceID.NotFound"):
-                    raise
-                for one in batch:
-                    states.update(self._terminate_one(one))
-        return states
-
-    def _terminate_batch(self, ids: list[str]) -> dict[str, str]:
         answer = calls.terminate_instances(self._client, ids)
         return {one["InstanceId"]: one["CurrentState"]["Name"] for one in answer}
 
-    def _terminate_one(self, instance_id: str) -> dict[str, str]:
-        try:
-            return self._terminate_batch([instance_id])
-        except Ec2Error as error:
-            if error.code == "InvalidInstanceID.NotFound":
-                return {instance_id: "terminated"}
-            if error.code != NOT_PERMITTED:
-                raise
-            return {}
+    def _delete_groups(self, taken: list[Entry], instances: list[Resource], result: Pass) -> None:
+        """Delete one after the other. When EC2 takes no more requests for now, what is left is pending."""
+        for number, one in enumerate(taken):
+            try:
+                self._delete_group(one, instances, result)
+            except Ec2Error as error:
+                if error.code not in OF_THE_MOMENT:
+                    raise
+                for late in taken[number:]:
+                    why = f"group {late['id']} is not deleted yet: {error.code}"
+                    result.pending.append(entry(GROUP, late["id"], why))
+                return
 
     def _delete_group(self, taken: Entry, instances: list[Resource], result: Pass) -> None:
         name = taken["id"]
@@ -205,3 +205,22 @@ class Reaper:
             result.kept.append(entry(GROUP, name, f"holds {', '.join(strangers)}, which is not of the search"))
         else:
             result.pending.append(entry(GROUP, name, f"group {name}: {IN_USE}"))
+
+
+def _sort(taken: t.Iterable[Entry], answers: Answers, result: Pass) -> None:
+    """Put each instance into the result by what EC2 answered; what it was not asked about is nowhere."""
+    for one in taken:
+        name = one["id"]
+        code, state = answers.refused.get(name), answers.states.get(name)
+        if state is not None:
+            result.reaped.append(one)
+        elif code in _KEPT:
+            result.kept.append(entry(INSTANCE, name, _KEPT[code]))
+        if code is not None and code not in _KEPT:
+            result.pending.append(entry(INSTANCE, name, f"instance {name} is not ended yet: {code}"))
+        elif state not in (None, "terminated"):
+            result.pending.append(entry(INSTANCE, name, f"instance {name} is {state}"))
+
+
+def _escaped(names: t.Sequence[str]) -> list[str]:
+    return [escape_filter_value(name) for name in names]

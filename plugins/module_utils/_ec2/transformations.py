@@ -27,6 +27,11 @@ PROTECTION_ATTRIBUTES = {
     "stop_protection": "disableApiStop",
 }
 
+# The same for what AWS may do of its own accord: option -> name at the API.
+MAINTENANCE_OPTIONS = {"auto_recovery": "AutoRecovery", "reboot_migration": "RebootMigration"}
+# How EC2 begins the description of an event that is over (the reference on InstanceStatusEvent).
+_OVER = ("[Completed]", "[Canceled]")
+
 
 def tags_as_dict(tag_list: t.Iterable[t.Mapping[str, str]] | None) -> dict[str, str]:
     """C([{Key, Value}]) as one dictionary."""
@@ -62,8 +67,41 @@ def candidate_of(instance: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "vpc_id": instance.get("VpcId"),
         "security_group_ids": [group["GroupId"] for group in groups],
         "launch_time": _text(instance.get("LaunchTime")),
+        "maintenance_options": maintenance_options_of(instance),
         "tags": tags_as_dict(instance.get("Tags")),
     }
+
+
+def maintenance_options_of(instance: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """What AWS may do to an instance of its own accord, by option; V(default) where EC2 shows nothing."""
+    shown = instance.get("MaintenanceOptions") or {}
+    return {name: shown.get(api) or "default" for name, api in MAINTENANCE_OPTIONS.items()}
+
+
+def scheduled_events_of(status: t.Mapping[str, t.Any]) -> list[dict[str, t.Any]]:
+    """The events of an element of DescribeInstanceStatus that are still to come, the next one first.
+
+    EC2 goes on to show an event for a week after it is over, and says so at the beginning of its description.
+    """
+    events = [
+        {
+            "event_id": event.get("InstanceEventId"),
+            "code": event["Code"],
+            "description": event.get("Description", ""),
+            "not_before": _text(event.get("NotBefore")),
+            "not_after": _text(event.get("NotAfter")),
+        }
+        for event in status.get("Events") or ()
+        if not event.get("Description", "").startswith(_OVER)
+    ]
+    return sorted(events, key=lambda event: event["not_before"] or "")
+
+
+def has_elastic_address(instance: t.Mapping[str, t.Any]) -> bool:
+    """Tell from DescribeInstances whether an elastic IP address is on an instance: Amazon owns all the others."""
+    interfaces = instance.get("NetworkInterfaces") or []
+    places = [*interfaces, *(address for nic in interfaces for address in nic.get("PrivateIpAddresses") or ())]
+    return any((place.get("Association") or {}).get("IpOwnerId", "amazon") != "amazon" for place in places)
 
 
 def placement_group_of(group: t.Mapping[str, t.Any]) -> dict[str, t.Any]:

@@ -20,6 +20,9 @@ SCENARIOS: dict[str, str] = {
     "throttled": "A share of the API calls meets RequestLimitExceeded, never two calls in a row.",
     "slow_boot": "A host's sshd answers only after 20 to 40 seconds.",
     "dead_addresses": "Two addresses in eight of each endpoint never answer.",
+    "late_views": "EC2 shows a new instance or placement group only after 2 to 6 seconds.",
+    "maintenance": "AWS has scheduled a reboot, a stop or the retirement of one instance in three.",
+    "server_errors": "A share of the API calls meets InternalError or ServiceUnavailable, never two calls in a row.",
     "hidden_pool": "Each endpoint has 56 addresses; a DNS answer shows a few of them.",
 }
 
@@ -37,6 +40,11 @@ _SURE_LAUNCH_EVERY = 9
 _THROTTLED_SHARE = 0.3
 _SLOW_BOOT_S = (20.0, 40.0)
 _DEAD_SHARE = 0.25
+_LATE_VIEW_S = (2.0, 6.0)
+_MAINTENANCE_SHARE = 1 / 3
+_EVENT_CODES = ("system-reboot", "instance-stop", "instance-retirement")
+_SERVER_ERROR_SHARE = 0.2
+_SERVER_ERROR_CODES = ("InternalError", "ServiceUnavailable")
 
 
 class ScenarioError(ValueError):
@@ -94,6 +102,28 @@ class Faults:
         del action  # every action draws on the same bucket here
         return self._wants_throttle(n) and not self._wants_throttle(n - 1)
 
+    def call_error(self, n: int, action: str) -> str | None:
+        """Return the code that the n-th API call (from 0) meets before anything is done, or None."""
+        if self.throttle(n, action):
+            return THROTTLE_CODE
+        beside = any(self.throttle(other, action) for other in (n - 1, n + 1))
+        if beside or not self._wants_server_error(n) or self._wants_server_error(n - 1):
+            return None
+        return _SERVER_ERROR_CODES[int(draw(self.seed, "server error code", n) * len(_SERVER_ERROR_CODES))]
+
+    def hidden_s(self, resource_id: str) -> float:
+        """Return how many seconds pass before EC2 shows a new instance or placement group."""
+        if "late_views" not in self.scenarios:
+            return 0.0
+        shortest_s, longest_s = _LATE_VIEW_S
+        return shortest_s + (longest_s - shortest_s) * draw(self.seed, "late view", resource_id)
+
+    def event_code(self, instance_id: str) -> str | None:
+        """Return the code of the event that AWS has scheduled for an instance, or None."""
+        if "maintenance" not in self.scenarios or draw(self.seed, "event", instance_id) >= _MAINTENANCE_SHARE:
+            return None
+        return _EVENT_CODES[int(draw(self.seed, "event code", instance_id) * len(_EVENT_CODES))]
+
     def boot_s(self, instance_id: str) -> float:
         """Return how many seconds pass before the sshd of a host starts."""
         if self.fixed_boot_s is not None:
@@ -123,3 +153,7 @@ class Faults:
 
     def _wants_throttle(self, n: int) -> bool:
         return n >= 0 and "throttled" in self.scenarios and draw(self.seed, "throttle", n) < _THROTTLED_SHARE
+
+    def _wants_server_error(self, n: int) -> bool:
+        wanted = n >= 0 and "server_errors" in self.scenarios
+        return wanted and draw(self.seed, "server error", n) < _SERVER_ERROR_SHARE

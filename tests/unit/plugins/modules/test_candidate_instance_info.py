@@ -11,6 +11,7 @@ import typing as t
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import calls
 from ansible_collections.lowlatency.ec2.plugins.modules import candidate_instance_info
+from local_region.api.faults import NoFaults
 from support.region import TestRegion, Vpc, tag_specifications
 
 
@@ -60,6 +61,28 @@ def test_by_id_and_in_check_mode(region_api: TestRegion, instances: dict[str, st
     found = region_api.run_module(candidate_instance_info.main, instance_ids=ids, check=True)
     assert [one["instance_id"] for one in found["candidates"]] == ids[:1]
     assert region_api.run_module(candidate_instance_info.main, instance_ids=[])["candidates"] == []
+
+
+class Scheduled(NoFaults):
+    """AWS has scheduled something for each instance."""
+
+    def event_code(self, instance_id: str) -> str | None:
+        return "system-reboot"
+
+
+def test_scheduled_events_are_shown_when_asked_for(region_api: TestRegion, instances: dict[str, str]) -> None:
+    region_api.api.state.faults = Scheduled()
+    found = region_api.run_module(candidate_instance_info.main, search_id="tokyo")
+    assert all("scheduled_events" not in one for one in found["candidates"])
+    region_api.forget_calls()
+    found = region_api.run_module(candidate_instance_info.main, search_id="tokyo", scheduled_events=True)
+    assert [call.action for call in region_api.calls] == ["DescribeInstances", "DescribeInstanceStatus"]
+    for one in found["candidates"]:
+        (event,) = one["scheduled_events"]
+        assert event["code"] == "system-reboot"
+        assert one["launch_time"] < event["not_before"] < event["not_after"]
+    none = region_api.run_module(candidate_instance_info.main, search_id="kyoto", scheduled_events=True)
+    assert none["candidates"] == []
 
 
 def test_all_pages(region_api: TestRegion, vpc: Vpc, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import candidate as ec2_candidate
+from local_region.api.faults import NoFaults
 from local_region.api.region_state import Timings
 from support.candidates import TAGS, Result, Rounds
 from support.region import TestRegion
@@ -18,6 +19,16 @@ KEEP: Result = {
     "stop_protection": True,
     "tags": {"lowlatency:role": "champion"},
 }
+
+
+class Refused(NoFaults):
+    """Every call of one action meets a code."""
+
+    def __init__(self, action: str, code: str) -> None:
+        self._action, self._code = action, code
+
+    def call_error(self, n: int, action: str) -> str | None:
+        return self._code if action == self._action else None
 
 
 def test_a_kept_candidate_is_protected_and_read_back(rounds: Rounds) -> None:
@@ -47,6 +58,96 @@ def test_a_kept_candidate_is_protected_and_read_back(rounds: Rounds) -> None:
     assert rounds.actions == ["DescribeInstances"]
 
 
+MAINTENANCE: Result = {"auto_recovery": "disabled", "reboot_migration": "disabled"}
+
+
+def test_maintenance_options_are_set_in_one_request_and_read_back(rounds: Rounds) -> None:
+    instance_id = rounds.launch()["candidate"]["instance_id"]
+    for check in (True, False):
+        kept = rounds.run(instance_id=instance_id, **MAINTENANCE, check=check, diff=True)
+        assert kept["changed"]
+        assert kept["candidate"]["maintenance_options"] == MAINTENANCE
+        assert kept["diff"]["before"] == {"maintenance_options": dict.fromkeys(MAINTENANCE, "default")}
+        assert kept["diff"]["after"] == {"maintenance_options": MAINTENANCE}
+    assert rounds.actions == ["DescribeInstances", "ModifyInstanceMaintenanceOptions", "DescribeInstances"]
+    shown = rounds.describe(instance_id)["MaintenanceOptions"]
+    assert shown == {"AutoRecovery": "disabled", "RebootMigration": "disabled"}
+    for check in (True, False):
+        again = rounds.run(instance_id=instance_id, **MAINTENANCE, check=check)
+        assert (again["changed"], again["refused"]) == (False, {})
+        assert rounds.region.write_calls() == []
+    assert rounds.run(instance_id=instance_id, reboot_migration="default")["candidate"]["maintenance_options"] == {
+        "auto_recovery": "disabled",
+        "reboot_migration": "default",
+    }
+
+
+def test_a_launch_with_maintenance_options(rounds: Rounds) -> None:
+    launched = rounds.launch(**MAINTENANCE)
+    assert launched["candidate"]["maintenance_options"] == MAINTENANCE
+    assert rounds.region.write_calls() == ["RunInstances", "ModifyInstanceMaintenanceOptions"]
+    # What the request says needs no other one.
+    rounds.launch(round_id="tokyo-2", auto_recovery="disabled")
+    assert rounds.region.write_calls() == ["RunInstances"]
+
+
+@pytest.mark.parametrize("code", ["UnsupportedOperation", "Unsupported"])
+def test_an_instance_that_knows_no_such_options_is_kept_all_the_same(rounds: Rounds, code: str) -> None:
+    instance_id = rounds.launch()["candidate"]["instance_id"]
+    rounds.region.api.state.faults = Refused("ModifyInstanceMaintenanceOptions", code)
+    kept = rounds.run(instance_id=instance_id, **KEEP, **MAINTENANCE)
+    assert kept["refused"] == dict.fromkeys(MAINTENANCE, code)
+    assert kept["candidate"]["tags"]["lowlatency:role"] == "champion"
+    assert rounds.attribute(instance_id, "disableApiTermination") is True
+
+
+def test_no_right_to_set_them_is_a_failure(rounds: Rounds) -> None:
+    instance_id = rounds.launch()["candidate"]["instance_id"]
+    rounds.region.api.state.faults = Refused("ModifyInstanceMaintenanceOptions", "UnauthorizedOperation")
+    failed = rounds.run(instance_id=instance_id, **MAINTENANCE, fail_ok=True)
+    assert failed["error"]["code"] == "UnauthorizedOperation"
+
+
+class Late(NoFaults):
+    """EC2 shows what is new after two seconds."""
+
+    def hidden_s(self, resource_id: str) -> float:
+        return 2.0
+
+
+@pytest.fixture
+def late(region_api: TestRegion) -> Rounds:
+    rounds = Rounds(region_api, region_api.make_vpc())
+    region_api.api.state.faults = Late()
+    return rounds
+
+
+def test_a_new_instance_that_is_not_shown_is_waited_for(late: Rounds) -> None:
+    launched = late.launch()
+    assert (launched["outcome"], launched["candidate"]["state"]) == ("launched", "running")
+
+
+def test_a_new_instance_that_is_not_shown_is_kept_by_its_id(late: Rounds) -> None:
+    instance_id = late.launch(wait=False)["candidate"]["instance_id"]
+    kept = late.run(instance_id=instance_id, **KEEP)
+    assert (kept["outcome"], kept["changed"]) == ("existing", True)
+
+
+@pytest.mark.parametrize("key", ["round_id", "instance_id"])
+def test_a_new_instance_that_is_not_shown_is_not_left_behind(late: Rounds, key: str) -> None:
+    instance_id = late.launch(wait=False)["candidate"]["instance_id"]
+    named = {"round_id": {"round_id": "tokyo-1", "settle_timeout": 10}, "instance_id": {"instance_id": instance_id}}
+    ended = late.run(**named[key], state="absent")
+    assert ended["terminated_instance_ids"] == [instance_id]
+
+
+def test_a_round_without_an_instance_is_not_looked_for_unless_asked_to(late: Rounds) -> None:
+    late.run(round_id="tokyo-9", state="absent")
+    assert late.actions == ["DescribeInstances"]
+    late.run(round_id="tokyo-9", state="absent", settle_timeout=1)
+    assert len(late.actions) > 1
+
+
 def test_each_change_is_read_back_before_the_next(rounds: Rounds) -> None:
     instance_id = rounds.launch()["candidate"]["instance_id"]
     rounds.run(instance_id=instance_id, **KEEP)
@@ -63,7 +164,7 @@ def test_tags_are_purged_only_when_asked_to(rounds: Rounds) -> None:
 
 
 def test_an_instance_named_by_id_is_never_launched(rounds: Rounds) -> None:
-    failed = rounds.launch(instance_id="i-00000000000000000", fail_ok=True)
+    failed = rounds.launch(instance_id="i-00000000000000000", settle_timeout=0, fail_ok=True)
     assert failed["error"]["code"] == "InvalidInstanceID.NotFound"
     assert failed["msg"] == "instance_id: instance 'i-00000000000000000' does not exist"
     instance_id = rounds.launch()["candidate"]["instance_id"]
@@ -94,7 +195,7 @@ def test_terminate_and_again(rounds: Rounds, key: str) -> None:
 
 def test_what_never_was_is_absent(rounds: Rounds) -> None:
     for named in ({"round_id": "tokyo-9"}, {"instance_id": "i-00000000000000000"}):
-        result = rounds.run(**named, state="absent", wait=True)
+        result = rounds.run(**named, state="absent", wait=True, settle_timeout=0)
         assert (result["changed"], result["outcome"], result["candidate"]) == (False, "absent", None)
 
 
@@ -124,7 +225,12 @@ def test_a_wait_for_the_end_that_comes_to_nothing(region_api: TestRegion) -> Non
 
 @pytest.mark.parametrize(
     ("protection", "check"),
-    [("termination_protection", False), ("termination_protection", True), ("stop_protection", True)],
+    [
+        ("termination_protection", False),
+        ("termination_protection", True),
+        ("stop_protection", False),
+        ("stop_protection", True),
+    ],
 )
 def test_a_protected_instance_is_spared_unless_forced(rounds: Rounds, protection: str, check: bool) -> None:
     instance_id = rounds.launch(**{protection: True})["candidate"]["instance_id"]

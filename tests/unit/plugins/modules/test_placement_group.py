@@ -12,6 +12,7 @@ import typing as t
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import groups
 from ansible_collections.lowlatency.ec2.plugins.modules import placement_group
+from local_region.api.faults import NoFaults
 from local_region.api.region_state import Quotas
 from support.modules import run_module
 from support.region import TestRegion, Vpc
@@ -190,6 +191,30 @@ def test_a_group_that_appears_meanwhile_is_taken(region_api: TestRegion, monkeyp
     made = run(region_api, tags=TAGS)
     assert made["placement_group"]["tags"] == TAGS
     assert region_api.write_calls() == ["CreatePlacementGroup", "CreateTags"]
+
+
+class Late(NoFaults):
+    """EC2 shows a new group after two seconds."""
+
+    def hidden_s(self, resource_id: str) -> float:
+        return 2.0
+
+
+def test_a_new_group_that_is_not_shown_is_taken_as_it_is(region_api: TestRegion) -> None:
+    region_api.reset(faults=Late())
+    region_api.client().create_placement_group(GroupName="g-1", Strategy="cluster")
+    region_api.forget_calls()
+    kept = region_api.run_module(placement_group.main, name="g-1", tags={"a": "b"})
+    assert kept["placement_group"]["tags"] == {"a": "b"}
+    assert region_api.write_calls() == ["CreatePlacementGroup", "CreateTags"]
+
+
+def test_a_new_group_that_is_not_shown_is_not_left_behind(region_api: TestRegion) -> None:
+    region_api.reset(faults=Late())
+    region_api.client().create_placement_group(GroupName="g-1", Strategy="cluster")
+    assert not region_api.run_module(placement_group.main, name="g-1", state="absent")["changed"]
+    assert region_api.run_module(placement_group.main, name="g-1", state="absent", settle_timeout=10)["changed"]
+    assert region_api.api.state.groups == {}
 
 
 def test_a_lost_connection_has_a_code_of_its_own() -> None:

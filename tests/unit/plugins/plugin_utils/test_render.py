@@ -42,6 +42,19 @@ def test_a_rejected_round_tells_who_sits() -> None:
     assert "Rejected: best 150.00µs" in lines[-2].text
 
 
+def test_what_aws_has_scheduled_is_told_with_the_first_round_and_with_the_last() -> None:
+    event = {"instance_id": "i-0abc123", "code": "system-reboot", "not_before": "2025-08-05T00:00:00+00:00"}
+    told = "  AWS has scheduled system-reboot for i-0abc123, not before 2025-08-05T00:00:00+00:00"
+
+    def lines(number: int, best_us: float = 150.0) -> list[str]:
+        made = round_result(best_us=best_us, round_limits=limits(round_number=number))
+        return [line.text for line in round_lines({**made, "round_number": number, "scheduled_events": [event]})]
+
+    assert told in lines(1)
+    assert told not in lines(2)
+    assert told in lines(2, best_us=101)
+
+
 def test_an_anchor_passes_and_ends_the_search() -> None:
     lines = round_lines(round_result(best_us=101))
     assert lines[-1].text == "  Search over: an anchor was found"

@@ -22,9 +22,9 @@ def load(role: str, name: str) -> dict[str, Any]:
 
 
 def options(role: str) -> dict[str, dict[str, Any]]:
-    main = load(role, "meta/argument_specs.yml")["argument_specs"]["main"]
-    found: dict[str, dict[str, Any]] = main.get("options", {})
-    return found
+    """The options of all entry points: a role has one file of defaults."""
+    entries = load(role, "meta/argument_specs.yml")["argument_specs"].values()
+    return {name: option for entry in entries for name, option in entry.get("options", {}).items()}
 
 
 def test_there_are_roles() -> None:

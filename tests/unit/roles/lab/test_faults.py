@@ -48,6 +48,9 @@ def test_nothing_goes_wrong_by_default(seed: int, n: int) -> None:
     faults = Faults.from_scenario("none", seed)
     assert faults.launch_error(n, "c7i.large") is None
     assert not faults.throttle(n, "RunInstances")
+    assert faults.call_error(n, "RunInstances") is None
+    assert faults.hidden_s(f"i-{n}") == 0.0
+    assert faults.event_code(f"i-{n}") is None
     assert faults.boot_s(f"i-{n}") == 0.0
     assert faults.dead_addresses(ADDRESSES) == frozenset()
     assert faults.addresses_per_endpoint == 8
@@ -112,3 +115,25 @@ def test_the_seed_decides() -> None:
 
 def test_a_hidden_pool_is_larger_than_any_answer() -> None:
     assert Faults.from_scenario("hidden_pool").addresses_per_endpoint == 56
+
+
+@given(seed=seeds)
+def test_server_errors_come_alone_and_not_too_often(seed: int) -> None:
+    faults = Faults.from_scenario("server_errors,throttled", seed)
+    errors = [faults.call_error(n, "DescribeInstances") for n in range(400)]
+    assert {"InternalError", "ServiceUnavailable", "RequestLimitExceeded"} >= set(errors) - {None}
+    assert not [n for n in range(1, 400) if errors[n] and errors[n - 1]]
+    assert 0 < sum(error is not None for error in errors) < 200
+
+
+@given(seed=seeds, number=st.integers(min_value=0, max_value=10_000))
+def test_views_lag_for_seconds(seed: int, number: int) -> None:
+    assert 2.0 <= Faults.from_scenario("late_views", seed).hidden_s(f"i-{number}") <= 6.0
+
+
+@given(seed=seeds)
+def test_aws_has_scheduled_something_for_some_instances(seed: int) -> None:
+    faults = Faults.from_scenario("maintenance", seed)
+    codes = [faults.event_code(f"i-{number}") for number in range(300)]
+    assert 50 < sum(code is not None for code in codes) < 150
+    assert set(codes) <= {None, "system-reboot", "instance-stop", "instance-retirement"}

@@ -16,6 +16,8 @@ from local_region.api.errors import ec2_error
 Values = Sequence[str]
 Extractor = Callable[[Any], Values]
 
+_MOST_VALUES = 200
+
 
 @lru_cache(maxsize=4096)
 def _pattern(wanted: str) -> re.Pattern[str]:
@@ -56,6 +58,15 @@ def check_names(filters: Iterable[str], extractors: Mapping[str, Extractor]) -> 
     for name in filters:
         if name not in extractors and not name.startswith("tag:") and name not in ("tag-key", "tag-value"):
             raise ec2_error("InvalidParameterValue", f"The filter '{name}' is invalid")
+
+
+def check_size(filters: Mapping[str, Sequence[str]]) -> None:
+    """Raise FilterLimitExceeded for more values in all than EC2 takes in one request."""
+    if sum(len(values) for values in filters.values()) > _MOST_VALUES:
+        raise ec2_error(
+            "FilterLimitExceeded",
+            f"The maximum number of filter values specified on a single call is {_MOST_VALUES}",
+        )
 
 
 def resource_matches(

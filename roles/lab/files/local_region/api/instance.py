@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from moto.core.utils import utcnow
 from moto.ec2.models import instances as moto_instances
 
+from local_region.api.maintenance import scheduled_event
 from local_region.api.region_state import RegionState
 from local_region.hosts.backend import HostSpec
 
@@ -52,6 +53,8 @@ class Instance(moto_instances.Instance):
         self.boot_mode = "uefi-preferred"
         self.platform_details = "Linux/UNIX"
         self.usage_operation = "RunInstances"
+        self.maintenance_options = {"AutoRecovery": "default", "RebootMigration": "default"}
+        self.shown = True
         self._terminated = False
 
     # becoming an instance of the lab
@@ -70,8 +73,19 @@ class Instance(moto_instances.Instance):
             nic.delete_on_termination = True
         # moto shows only groups that were asked for at the instance, not those of its interface or the default one.
         self.security_groups = list(self.nics[0].group_set)
+        self._hide()
         self._set_state("pending")
         self.lab.after(self.lab.timings.pending_s, lambda: self._settle("pending", "running"))
+
+    def _hide(self) -> None:
+        """Keep out of all answers for as long as the scenario says: what EC2 shows lags behind what it did."""
+        hidden_s = self.lab.faults.hidden_s(self.id)
+        if hidden_s > 0:
+            self.shown = False
+            self.lab.after(hidden_s, self._show)
+
+    def _show(self) -> None:
+        self.shown = True
 
     def boot(self, spec: HostSpec) -> None:
         """Ask for the host; when that fails the instance ends as EC2 ends one that it can't start."""
@@ -245,3 +259,8 @@ class Instance(moto_instances.Instance):
     @property
     def attached_ebs_status(self) -> dict[str, Any]:
         return self._check()
+
+    def events(self) -> list[dict[str, Any]]:
+        """What AWS has scheduled for the instance, as DescribeInstanceStatus shows it."""
+        code = self.lab.faults.event_code(self.id) if self.state not in ("shutting-down", "terminated") else None
+        return [scheduled_event(self.id, code, self.launch_time)] if code else []

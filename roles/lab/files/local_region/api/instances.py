@@ -133,7 +133,8 @@ class InstanceActions(InstanceResponse):
             shown.instances = [
                 one
                 for one in reservation.instances
-                if (wanted is None or one.id in wanted)
+                if one.shown
+                and (wanted is None or one.id in wanted)
                 and resource_matches(one, self._tags(one.id), self._reservation_filters(reservation, filters), FILTERS)
             ]
             if shown.instances:
@@ -159,7 +160,8 @@ class InstanceActions(InstanceResponse):
         found = [
             one
             for one in (self._instances(instance_ids) if instance_ids else self.lab.instances())
-            if (everything or one.state == "running")
+            if one.shown
+            and (everything or one.state == "running")
             and resource_matches(one, self._tags(one.id), filters, STATUS_FILTERS)
         ]
         cut, token = page(found, self._get_int_param("MaxResults"), self._get_param("NextToken"), lambda one: one.id)
@@ -172,6 +174,7 @@ class InstanceActions(InstanceResponse):
                 "InstanceStatus": one.instance_status,
                 "SystemStatus": one.system_status,
                 "AttachedEbsStatus": one.attached_ebs_status,
+                "Events": one.events(),
             }
             for one in cut
         ]
@@ -216,8 +219,17 @@ class InstanceActions(InstanceResponse):
         instances = self._instances(self._get_param("InstanceIds", []))
         self.error_on_dryrun()
         for one in instances:
-            if one.disable_api_termination and one.state not in ("shutting-down", "terminated"):
+            if one.state in ("shutting-down", "terminated"):
+                continue
+            if one.disable_api_termination:
                 raise OperationNotPermitted4(one.id)
+            # The guide on stop protection: it "also protects your instance from accidental termination".
+            if one.disable_api_stop:
+                raise ec2_error(
+                    "OperationNotPermitted",
+                    f"The instance '{one.id}' may not be terminated. Modify its 'disableApiStop' instance attribute "
+                    "and try again.",
+                )
         return ActionResult({"TerminatingInstances": self._change(instances, lambda one: one.terminate())})
 
     @staticmethod
@@ -313,7 +325,7 @@ class InstanceActions(InstanceResponse):
         malformed = [one for one in instance_ids if not one.startswith("i-")]
         if malformed:
             raise ec2_error("InvalidInstanceID.Malformed", f'Invalid id: "{malformed[0]}"')
-        known = {one.id: one for one in self.lab.instances()}
+        known = {one.id: one for one in self.lab.instances() if one.shown}
         missing = [one for one in instance_ids if one not in known]
         if missing:
             raise InvalidInstanceIdError(missing)

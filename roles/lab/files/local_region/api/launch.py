@@ -122,6 +122,7 @@ class LaunchActions(InstanceResponse):
         instance.cpu_options = dict(plan.cpu_options)
         instance.disable_api_termination = self._get_param("DisableApiTermination", False)
         instance.client_token = self._get_param("ClientToken", "")
+        instance.maintenance_options |= self._get_param("MaintenanceOptions", {})
         if plan.spot:
             instance.lifecycle = "spot"
             instance.spot_type = plan.spot_type

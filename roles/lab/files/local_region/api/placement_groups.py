@@ -61,6 +61,14 @@ class PlacementGroup(TaggedEC2Resource):
         self.group_arn = f"arn:aws:ec2:{state.region}:{ACCOUNT_ID}:placement-group/{name}"
         self.rack = state.next_rack()
         self.add_tags(dict(tags))
+        self.shown = True
+        hidden_s = state.faults.hidden_s(self.id)
+        if hidden_s > 0:
+            self.shown = False
+            state.after(hidden_s, self._show)
+
+    def _show(self) -> None:
+        self.shown = True
 
     @property
     def group_id(self) -> str:
@@ -77,7 +85,12 @@ def find_group(state: RegionState, name: str | None, group_id: str | None) -> Pl
     for group in state.groups.values():
         if group.group_name == name or group.id == group_id:
             return group
-    raise ec2_error("InvalidPlacementGroup.Unknown", f"The Placement Group '{name or group_id}' is unknown.")
+    raise unknown_group(name or group_id)
+
+
+def unknown_group(name: str | None) -> Exception:
+    """Return the error for a group that EC2 does not know."""
+    return ec2_error("InvalidPlacementGroup.Unknown", f"The Placement Group '{name}' is unknown.")
 
 
 def members(state: RegionState, group: PlacementGroup) -> list[Any]:
@@ -135,13 +148,21 @@ class PlacementGroupActions(EC2BaseResponse):
         names = self._get_param("GroupNames", [])
         ids = self._get_param("GroupIds", [])
         if names or ids:
-            wanted = [find_group(self.lab, name, None) for name in names]
-            wanted += [find_group(self.lab, None, group_id) for group_id in ids]
+            wanted = [self._shown(find_group(self.lab, name, None)) for name in names]
+            wanted += [self._shown(find_group(self.lab, None, group_id)) for group_id in ids]
             groups = [group for group in groups if group in wanted]
         filters = self._filters_from_querystring()
         check_names(filters, _FILTERS)
-        found = [group for group in groups if resource_matches(group, group.tag_map(), filters, _FILTERS)]
+        shown = [group for group in groups if group.shown]
+        found = [group for group in shown if resource_matches(group, group.tag_map(), filters, _FILTERS)]
         return ActionResult({"PlacementGroups": found})
+
+    @staticmethod
+    def _shown(group: PlacementGroup) -> PlacementGroup:
+        """What is described lags behind what was done: a new group may be unknown for seconds, here alone."""
+        if not group.shown:
+            raise unknown_group(group.group_name)
+        return group
 
     def delete_placement_group(self) -> ActionResult:
         name = self._get_param("GroupName")

@@ -18,9 +18,11 @@ from moto.ec2.responses import EC2Response
 from local_region.api.addresses import AddressActions
 from local_region.api.call_log import Call, CallLog, credential_scope, is_write
 from local_region.api.errors import ec2_error, fault, http_status
+from local_region.api.filters import check_size
 from local_region.api.images import ImageActions
 from local_region.api.instances import InstanceActions
 from local_region.api.launch import LaunchActions
+from local_region.api.maintenance import MaintenanceActions
 from local_region.api.networks import NetworkActions
 from local_region.api.placement_groups import PlacementGroupActions
 from local_region.api.region_state import RegionState
@@ -40,6 +42,7 @@ _NOT_SIMULATED: Final = frozenset({"CreateFleet", "RequestSpotFleet", "RequestSp
 class LabResponse(
     PlacementGroupActions,
     LaunchActions,
+    MaintenanceActions,
     InstanceActions,
     AddressActions,
     ImageActions,
@@ -71,13 +74,19 @@ class LabResponse(
         return answer
 
     def _checked(self, action: str) -> Any:
-        if self.lab.faults.throttle(self.lab.next_call(), action):
-            raise fault("RequestLimitExceeded")
+        code = self.lab.faults.call_error(self.lab.next_call(), action)
+        if code:
+            raise fault(code)
         if action in _NOT_SIMULATED:
             raise ec2_error("UnsupportedOperation", f"{action} is not simulated in the lab.")
         if self.region != self.lab.region and (is_write(action) or action in _ONLY_HERE):
             raise ec2_error("OptInRequired", f"This lab simulates {self.lab.region}, not {self.region}.")
         return super().call_action()
+
+    def _filters_from_querystring(self) -> dict[str, Any]:
+        filters: dict[str, Any] = super()._filters_from_querystring()
+        check_size(filters)
+        return filters
 
     def _answered(self, act: Callable[[], Any]) -> Any:
         """Answer anything as EC2 does: what moto lacks or trips over must not reach a client as HTML."""

@@ -51,6 +51,7 @@ OPTIONS: dict[str, t.Any] = {
     "tags": {"lowlatency:search-id": "tokyo"},
     "shutdown_behavior": None,
     "termination_protection": None,
+    "auto_recovery": None,
     "stop_protection": None,
 }
 

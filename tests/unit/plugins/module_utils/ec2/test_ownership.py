@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import typing as t
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import ownership
@@ -57,6 +58,29 @@ def test_a_prefix_ends_at_a_colon() -> None:
 )
 def test_judging(owner: Owner | None, ticks: int | None, state: str) -> None:
     assert ownership.judge_owner(owner, "here", lambda _pid: ticks) == state
+
+
+def test_a_process_that_may_not_be_seen_is_not_gone() -> None:
+    def hidden(pid: int) -> int | None:
+        raise PermissionError(pid)
+
+    assert ownership.judge_owner(Owner("here", 7, 100), "here", hidden) == "unknown"
+
+
+def test_a_process_that_proc_does_not_show_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mounted with hidepid, /proc has no directory for a process of another user, but the process is there."""
+    real = open
+
+    def without_parent(path: str, *options: t.Any, **more: t.Any) -> t.Any:
+        if path == f"/proc/{os.getppid()}/stat":
+            raise FileNotFoundError(path)
+        return real(path, *options, **more)
+
+    monkeypatch.setattr("builtins.open", without_parent)
+    with pytest.raises(PermissionError):
+        ownership.start_ticks(os.getppid())
+    runs = ownership.ancestor_runs()
+    assert [run.split(":")[1] for run in runs] == [str(os.getpid())]
 
 
 def test_where_processes_cannot_be_told_apart_nothing_is_proved() -> None:

@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import typing as t
 from pathlib import Path
 
 import pytest

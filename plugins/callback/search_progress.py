@@ -40,6 +40,7 @@ import typing as t
 
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._plain_text import one_line
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import Line, reap_line, round_lines, to_ascii
 
 if t.TYPE_CHECKING:
@@ -109,6 +110,7 @@ class CallbackModule(DefaultCallback):
 
     @staticmethod
     def _encodable(text: str) -> str:
+        text = one_line(text)
         try:
             text.encode(sys.stdout.encoding or "ascii")
         except (LookupError, UnicodeEncodeError):

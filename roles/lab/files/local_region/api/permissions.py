@@ -48,8 +48,11 @@ _TOUCHES: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "DescribeInstanceAttribute": {"instance": ("InstanceId",)},
     "DescribeVpcAttribute": {"vpc": ("VpcId",)},
     "DetachInternetGateway": {"internet-gateway": ("InternetGatewayId",), "vpc": ("VpcId",)},
-    "DisassociateAddress": {"elastic-ip": ("AssociationId", "PublicIp")},
-    "DisassociateRouteTable": {"route-table": ("AssociationId",)},
+    "DisassociateAddress": {
+        "elastic-ip": ("AssociationId", "PublicIp"),
+        "network-interface": ("AssociationId", "PublicIp"),
+    },
+    "DisassociateRouteTable": {"route-table": ("AssociationId",), "subnet": ("AssociationId",)},
     "GetConsoleOutput": {"instance": ("InstanceId",)},
     "ModifyInstanceAttribute": {"instance": ("InstanceId",), "security-group": ("Groups",)},
     "ModifyInstanceMaintenanceOptions": {"instance": ("InstanceId",)},
@@ -270,16 +273,28 @@ def _existing(state: RegionState, kind: str, identifier: str) -> _Named | None:
     if kind == "key-pair":
         keys = [one for one in state.backend.key_pairs.values() if identifier in (one.key_name, one.id)]
         return _Named(keys[0].key_name, tags.get(keys[0].id, {})) if keys else None
-    if kind == "elastic-ip":
-        names = [
-            one.allocation_id
-            for one in state.backend.addresses
-            if identifier in (one.allocation_id, one.public_ip, one.association_id)
-        ]
-        return _Named(names[0], tags.get(names[0], {})) if names else None
-    if kind == "route-table" and identifier.startswith("rtbassoc-"):
-        tables = [one.id for one in state.backend.route_tables.values() if identifier in one.all_associations_ids]
-        return _Named(tables[0], tags.get(tables[0], {})) if tables else None
+    if identifier.startswith("rtbassoc-"):
+        return _associated(state, kind, identifier)
+    if kind == "elastic-ip" or not identifier.startswith("eni-") and kind == "network-interface":
+        return _addressed(state, kind, identifier)
     if kind == "instance" and state.instance(identifier) is None:
         return None
     return _Named(identifier, tags.get(identifier, {}))
+
+
+def _associated(state: RegionState, kind: str, association_id: str) -> _Named | None:
+    """The route table or the subnet of an association."""
+    for table in state.backend.route_tables.values():
+        if association_id in table.all_associations_ids:
+            name = table.id if kind == "route-table" else table._associations.get(association_id)
+            return _Named(name, state.backend.tags.get(name, {})) if name else None
+    return None
+
+
+def _addressed(state: RegionState, kind: str, identifier: str) -> _Named | None:
+    """An Elastic IP by its id, its address or its association, or the interface that has it."""
+    for one in state.backend.addresses:
+        if identifier in (one.allocation_id, one.public_ip, one.association_id):
+            name = one.allocation_id if kind == "elastic-ip" else one.eni.id if one.eni else None
+            return _Named(name, state.backend.tags.get(name, {})) if name else None
+    return None

@@ -50,7 +50,7 @@ def csv_row(result: Mapping[str, t.Any], did_pass: bool) -> dict[str, str]:
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, str]], header: bool) -> str:
-    """Rows as lines of CSV, each ended by a newline, below a header if wanted. No cell is a formula to a spreadsheet."""
+    """Rows as lines of CSV, each ended by a newline, below a header if wanted; no cell is a formula."""
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     if header:

@@ -51,7 +51,7 @@ def listed(value: str | list[str]) -> list[str]:
 
 def kind_of(arn: str) -> str:
     """The type of the resources of an ARN."""
-    return arn.split(":", 5)[5].split("/")[0]
+    return arn.split(":", 5)[5].partition("/")[0]
 
 
 def keys_of(statement: t.Mapping[str, t.Any]) -> set[str]:

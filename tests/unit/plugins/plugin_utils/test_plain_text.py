@@ -75,7 +75,9 @@ def test_what_cannot_be_seen_is_named() -> None:
     assert one_line(3.5) == "3.5"
 
 
-@given(st.recursive(ANY_TEXT | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(ANY_TEXT, inner)))
+@given(
+    st.recursive(ANY_TEXT | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(ANY_TEXT, inner))
+)
 def test_a_document_keeps_its_shape(document: t.Any) -> None:
     made = plain(document)
     json.dumps(made, ensure_ascii=False).encode()

@@ -98,6 +98,6 @@ def test_policies_are_checked_before_a_lab_comes_up() -> None:
     settings = Settings.from_mapping({"policies": {"AKIATEST": POLICY}})
     assert Settings.from_json(settings.to_json()) == settings
     assert settings.differences(Settings.from_mapping({})) == ["lab_policies is for AKIATEST, not none"]
-    with pytest.raises(SettingsError, match="^lab_policies: AKIATEST: Statement 0: Effect") as caught:
+    with pytest.raises(SettingsError, match=r"^lab_policies: AKIATEST: Statement 0: Effect") as caught:
         Settings.from_mapping({"policies": {"AKIATEST": {**POLICY, "Statement": [{"Effect": "Maybe"}]}}})
     assert "\n" not in str(caught.value)

@@ -275,7 +275,7 @@ def _existing(state: RegionState, kind: str, identifier: str) -> _Named | None:
         return _Named(keys[0].key_name, tags.get(keys[0].id, {})) if keys else None
     if identifier.startswith("rtbassoc-"):
         return _associated(state, kind, identifier)
-    if kind == "elastic-ip" or not identifier.startswith("eni-") and kind == "network-interface":
+    if kind == "elastic-ip" or (kind == "network-interface" and not identifier.startswith("eni-")):
         return _addressed(state, kind, identifier)
     if kind == "instance" and state.instance(identifier) is None:
         return None

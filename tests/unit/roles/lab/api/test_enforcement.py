@@ -63,7 +63,9 @@ def test_what_is_not_allowed_is_refused_as_ec2_does_and_logged(region_api: TestR
     hold(region_api, allow("ec2:Describe*"))
     ec2 = region_api.client()
     ec2.describe_instances()
-    with pytest.raises(ClientError, match="not authorized to perform: ec2:CreatePlacementGroup on resource: arn:") as caught:
+    with pytest.raises(
+        ClientError, match="not authorized to perform: ec2:CreatePlacementGroup on resource: arn:"
+    ) as caught:
         ec2.create_placement_group(GroupName="one", Strategy="cluster")
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
     assert caught.value.response["Error"]["Code"] == "UnauthorizedOperation"
@@ -101,14 +103,14 @@ def test_a_launch_needs_each_part_of_it(region_api: TestRegion, vpc: Vpc, left_o
 
 def test_the_parameter_of_an_image_is_read_in_the_callers_name(region_api: TestRegion, vpc: Vpc) -> None:
     hold(region_api, allow("ec2:*"))
-    with pytest.raises(ClientError, match="ssm:GetParameters on resource: .*:parameter/aws/service/ami-amazon-linux"):
+    with pytest.raises(ClientError, match=r"ssm:GetParameters on resource: .*:parameter/aws/service/ami-amazon-linux"):
         region_api.client().run_instances(**launch_request(vpc))
 
 
 def test_tags_in_a_launch_need_create_tags_with_its_action(region_api: TestRegion, vpc: Vpc) -> None:
     request = launch_request(vpc, TagSpecifications=[{"ResourceType": "instance", "Tags": [TAGGED]}])
     hold(region_api, allow("ec2:RunInstances"), allow("ssm:*"))
-    with pytest.raises(ClientError, match="ec2:CreateTags on resource: .*:instance/"):
+    with pytest.raises(ClientError, match=r"ec2:CreateTags on resource: .*:instance/"):
         region_api.client().run_instances(**request)
     made = allow("ec2:CreateTags", INSTANCES, StringEquals={"ec2:CreateAction": "RunInstances"})
     hold(region_api, allow("ec2:RunInstances"), allow("ssm:*"), made)
@@ -119,9 +121,10 @@ def test_tags_in_a_launch_need_create_tags_with_its_action(region_api: TestRegio
 
 def test_conditions_see_what_a_launch_asks_for(region_api: TestRegion, vpc: Vpc) -> None:
     required = {"ec2:MetadataHttpTokens": "required"}
+    tagged = {"aws:RequestTag/lowlatency:search-id": "false"}
     hold(
         region_api,
-        allow("ec2:RunInstances", INSTANCES, StringEquals=required, Null={"aws:RequestTag/lowlatency:search-id": "false"}),
+        allow("ec2:RunInstances", INSTANCES, StringEquals=required, Null=tagged),
         allow("ec2:RunInstances", "arn:aws:ec2:ap-northeast-1:*:volume/*", Bool={"ec2:Encrypted": "true"}),
         *(allow("ec2:RunInstances", f"arn:aws:ec2:*:*:{kind}/*") for kind in ("network-interface", "subnet", "image",
                                                                              "security-group", "key-pair")),
@@ -165,7 +168,11 @@ def test_what_does_not_exist_is_not_found_rather_than_refused(region_api: TestRe
 def test_an_attribute_can_be_denied(region_api: TestRegion, vpc: Vpc) -> None:
     instance_id = region_api.launch(vpc)["InstanceId"]
     only = {"ForAnyValue:StringNotEqualsIgnoreCase": {"ec2:Attribute": ["disableApiStop"]}}
-    hold(region_api, allow("ec2:ModifyInstanceAttribute"), {**allow("ec2:ModifyInstanceAttribute", **only), "Effect": "Deny"})
+    hold(
+        region_api,
+        allow("ec2:ModifyInstanceAttribute"),
+        {**allow("ec2:ModifyInstanceAttribute", **only), "Effect": "Deny"},
+    )
     ec2 = region_api.client()
     ec2.modify_instance_attribute(InstanceId=instance_id, DisableApiStop={"Value": True})
     with pytest.raises(ClientError, match="explicit deny"):

@@ -191,16 +191,18 @@ def test_what_is_not_understood_is_refused_and_never_passed_over(given_document:
 ACTIONS = st.sampled_from(["ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances", "ssm:GetParameters"])
 PATTERNS = st.sampled_from(["*", "ec2:*", "ec2:Run*", "ec2:CreateTags", "ssm:*"])
 VALUES = st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=3)
+OPERATORS = ("StringEquals", "StringNotEquals", "StringLike")
 CONDITIONS = st.dictionaries(
-    st.sampled_from(["StringEquals", "StringNotEquals", "StringLike", "ForAllValues:StringEquals", "ForAnyValue:StringEquals",
-                     "StringEqualsIfExists"]),  # fmt: skip
+    st.sampled_from([*OPERATORS, "ForAllValues:StringEquals", "ForAnyValue:StringEquals", "StringEqualsIfExists"]),
     st.dictionaries(st.sampled_from(["k1", "k2"]), st.sampled_from(["a", "b", "*"]), max_size=2),
     max_size=2,
-)  # fmt: skip
+)
 STATEMENTS = st.builds(
     lambda effect, action, condition: statement(Effect=effect, Action=action, Condition=condition),
-    st.sampled_from(["Allow", "Deny"]), PATTERNS, CONDITIONS,
-)  # fmt: skip
+    st.sampled_from(["Allow", "Deny"]),
+    PATTERNS,
+    CONDITIONS,
+)
 NEEDS = st.builds(Need, ACTIONS, st.just(ARN), st.dictionaries(st.sampled_from(["k1", "k2"]), VALUES))
 
 
@@ -235,9 +237,7 @@ def test_without_an_allowance_nothing_is_allowed(statements: list[Any], need: Ne
 def test_a_negation_says_the_opposite_of_a_single_value(one: dict[str, Any], need: Need) -> None:
     for key, wanted in one["Condition"].get("StringEquals", {}).items():
         context = {key: need.context.get(key, ["a"])[:1]}
-        held = [
-            allows_with({operator: {key: wanted}}, context) for operator in ("StringEquals", "StringNotEquals")
-        ]
+        held = [allows_with({operator: {key: wanted}}, context) for operator in ("StringEquals", "StringNotEquals")]
         assert held[0] != held[1]
 
 

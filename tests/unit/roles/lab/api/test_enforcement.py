@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
+from local_region.api.enforcement import PolicyBook
+from local_region.api.policies import Need, PolicyError
 from support.aws import refused
 from support.region import ACCESS_KEY, AL2023_ARM64
 
@@ -227,6 +229,16 @@ def test_other_services_are_held_to_it_too(region_api: TestRegion) -> None:
         ("ssm:GetParameter", "parameter/own/secret"),
         ("iam:ListUsers", "*"),
     ]
+
+
+def test_policies_can_stand_from_the_beginning() -> None:
+    book = PolicyBook({"one": {"Version": "2012-10-17", "Statement": [allow("ec2:Describe*")]}})
+    assert book.holds("one") and not book.holds("two")
+    assert book.refused("one", [Need("ec2:DescribeVpcs", "*", {})]) is None
+    assert book.refused("one", [Need("ec2:CreateVpc", "*", {})]) is not None
+    assert book.refused("two", [Need("ec2:CreateVpc", "*", {})]) is None
+    with pytest.raises(PolicyError, match="^two: Version"):
+        PolicyBook({"two": {}})
 
 
 def ask(region: TestRegion, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:

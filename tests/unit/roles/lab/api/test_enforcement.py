@@ -237,7 +237,7 @@ def test_policies_can_stand_from_the_beginning() -> None:
     assert book.refused("one", [Need("ec2:DescribeVpcs", "*", {})]) is None
     assert book.refused("one", [Need("ec2:CreateVpc", "*", {})]) is not None
     assert book.refused("two", [Need("ec2:CreateVpc", "*", {})]) is None
-    with pytest.raises(PolicyError, match="^two: Version"):
+    with pytest.raises(PolicyError, match=r"^two: Version"):
         PolicyBook({"two": {}})
 
 

@@ -67,7 +67,7 @@ def test_a_secret_key_shows_up_nowhere(keys: HeldKeys) -> None:
     variables = keys.lab.folder / "secret.yml"
     variables.write_text("".join(f"{name}: {value}\n" for name, value in given.items()), encoding="utf-8")
     from_file = ("-vvv", "-e", f"@{variables}")
-    keys.lab.play("setup")
+    keys.play("setup")
     with looking_for(secret) as looks:
         done = keys.lab.play("search", *from_file, search_max_rounds=1, search_criteria={"median_us": 1, "best_us": 1})
         failed = keys.lab.play("search", *from_file, fails=True, search_instance_types=["no.such"])
@@ -78,4 +78,5 @@ def test_a_secret_key_shows_up_nowhere(keys: HeldKeys) -> None:
         assert secret not in output.stdout and secret not in output.stderr
     state = Path(f"/run/lowlatency-lab/{keys.lab.index}")
     assert files_with(secret, keys.lab.folder, state) == []
-    keys.lab.play("teardown", teardown_survivors=True)
+    keys.play("cleanup", cleanup_search_id="secret")
+    keys.play("teardown", teardown_survivors=True)

@@ -60,9 +60,7 @@ def end_round(
     report = _blank(intent)
     ending: Ending | None = None
     try:
-        store = open_store(
-            job["champion_store"], job["reports_dir"], lambda: connect(job["aws"], USER_AGENT, "s3")
-        )
+        store = open_store(job["champion_store"], job["reports_dir"], lambda: connect(job["aws"], USER_AGENT, "s3"))
         ending = Ending(
             intent,
             client=client or connect(job["aws"], USER_AGENT),

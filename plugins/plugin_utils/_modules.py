@@ -19,6 +19,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import connection_loader
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._plain_text import one_line, plain
 
 Result = dict[str, t.Any]
 
@@ -28,6 +29,8 @@ LOOK_S = 0.4
 #: Codes that no further round can mend: credentials, permissions and input.
 HOPELESS_CODES: frozenset[str] = frozenset(
     {
+        "AccessDenied",
+        "AccessDeniedException",
         "AuthFailure",
         "Blocked",
         "ExpiredToken",
@@ -54,13 +57,16 @@ HOPELESS_CODES: frozenset[str] = frozenset(
 
 
 class StepFailed(Exception):
-    """A step of a round failed: C(step) names it, C(code) is AWS's or ours, C(result) all that is known."""
+    """A step of a round failed: C(step) names it, C(code) is AWS's or ours, C(result) all that is known.
+
+    The message may be of others, so it is made plain here.
+    """
 
     def __init__(self, step: str, code: str, message: str, result: Mapping[str, t.Any] | None = None) -> None:
-        super().__init__(f"{step}: {message}")
         self.step = step
         self.code = code
-        self.message = message
+        self.message = one_line(message)
+        super().__init__(f"{step}: {self.message}")
         self.result: Mapping[str, t.Any] = result or {}
 
     @property
@@ -96,7 +102,9 @@ class ControllerModules:
         """Run one module; C(None) options are left out. Raises StepFailed, or ControllerGone before it."""
         self._guard.check()
         args = {**self._aws, **{key: value for key, value in options.items() if value is not None}}
-        result: Result = self._action._execute_module(module_name=module, module_args=args, task_vars=self._task_vars)
+        result: Result = plain(
+            self._action._execute_module(module_name=module, module_args=args, task_vars=self._task_vars)
+        )
         # Without a code it did not understand its options, or found no credentials, and would say so again.
         _raise_if_failed(step, result, "BadInput")
         return result
@@ -341,4 +349,5 @@ def _json_object(line: str) -> Result | None:
         document = json.loads(line)
     except ValueError:
         return None
-    return document if isinstance(document, dict) else None
+    # A candidate wrote it: its image, its resolver and whoever answered there.
+    return plain(document) if isinstance(document, dict) else None

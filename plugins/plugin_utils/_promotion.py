@@ -102,6 +102,8 @@ class Promotion:
     def _give_up(self, result: Result, error: Exception) -> bool:
         """A candidate that cannot be protected is no survivor: the round failed, and says why."""
         code = error.code if isinstance(error, StepFailed) else "ConnectionLost"
+        if isinstance(error, StepFailed) and error.hopeless:
+            self._round.hopeless = error
         result["outcome"] = "failed"
         result["failure"] = {"code": code, "step": "promote", "message": str(error)}
         result["verdict"] = self._round.judge(result)

@@ -12,6 +12,7 @@ import typing as t
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.figures import best_addresses
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._plain_text import cell
 
 _FIRST = ("timestamp", "instance_id", "instance_type")
 _LAST = ("passed",)
@@ -49,10 +50,10 @@ def csv_row(result: Mapping[str, t.Any], did_pass: bool) -> dict[str, str]:
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, str]], header: bool) -> str:
-    """Rows as lines of CSV, each ended by a newline, below a header if wanted."""
+    """Rows as lines of CSV, each ended by a newline, below a header if wanted; no cell is a formula."""
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({column: cell(text) for column, text in row.items()} for row in rows)
     return out.getvalue()

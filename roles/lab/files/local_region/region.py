@@ -91,6 +91,7 @@ class Region:
             public_pool=plan.public_pool,
             elastic_pool=plan.elastic_pool,
             machines=settings.machines,
+            policies=settings.policies,
         )
         self.endpoints = [
             {"name": endpoint.name, "host": endpoint.host, "port": endpoint.port} for endpoint in topology.endpoints

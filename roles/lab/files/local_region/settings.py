@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from local_region.api.policies import PolicyError, parse_policy
 from local_region.faults import ScenarioError, parse_scenarios
 
 LAB_COUNT = 16
@@ -33,7 +34,8 @@ class Settings:
 
     `boot_s` is in seconds; None leaves boot times to the scenario. `owner_uid` and `owner_gid` are who the truth
     file belongs to: the person who asked for the lab, which under sudo is not root. `machines` offers the image whose
-    instances are QEMU machines, of at most `machine_max_cores` cores and `machine_memory_mib` MiB.
+    instances are QEMU machines, of at most `machine_max_cores` cores and `machine_memory_mib` MiB. `policies` are
+    policy documents of IAM by access key: the API holds the calls of those keys to them.
     """
 
     index: int
@@ -47,13 +49,14 @@ class Settings:
     machine_max_cores: int = 3
     machine_memory_mib: int = 1024
     machine_image_dir: str = DEFAULT_IMAGE_DIR
+    policies: Mapping[str, Any] = field(default_factory=dict)
     owner_uid: int = 0
     owner_gid: int = 0
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> Settings:
         """Check plain values and fill in defaults. Raises SettingsError."""
-        unknown = sorted(set(given) - {field.name for field in fields(cls)})
+        unknown = sorted(set(given) - {one.name for one in fields(cls)})
         if unknown:
             raise SettingsError(f"lab_{unknown[0]}: no such option of the lab")
         index = _integer("index", given.get("index", 0), 0, LAB_COUNT - 1)
@@ -70,6 +73,7 @@ class Settings:
             machine_max_cores=_integer("machine_max_cores", given.get("machine_max_cores", 3), 1, 64),
             machine_memory_mib=_integer("machine_memory_mib", given.get("machine_memory_mib", 1024), 512, None),
             machine_image_dir=_path("machine_image_dir", given.get("machine_image_dir") or DEFAULT_IMAGE_DIR),
+            policies=_policies(given.get("policies")),
             owner_uid=_integer("owner_uid", given.get("owner_uid", 0), 0, None),
             owner_gid=_integer("owner_gid", given.get("owner_gid", 0), 0, None),
         )
@@ -97,10 +101,10 @@ class Settings:
     def differences(self, other: Settings) -> list[str]:
         """Return, one text for each option that matters, how a running lab (self) differs from what is wanted."""
         found = []
-        for field in fields(self):
-            mine, theirs = getattr(self, field.name), getattr(other, field.name)
-            if field.name not in HARMLESS and mine != theirs:
-                found.append(f"lab_{field.name} is {_shown(mine)}, not {_shown(theirs)}")
+        for one in fields(self):
+            mine, theirs = getattr(self, one.name), getattr(other, one.name)
+            if one.name not in HARMLESS and mine != theirs:
+                found.append(f"lab_{one.name} is {_shown(mine)}, not {_shown(theirs)}")
         return found
 
 
@@ -112,7 +116,22 @@ def state_dir_of(index: int) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value) or "none"
+    if isinstance(value, Mapping):
+        return f"for {','.join(sorted(value))}" if value else "none"
     return str(value)
+
+
+def _policies(value: Any) -> dict[str, Any]:
+    if value is None or value == "":
+        return {}
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"lab_policies: must map access keys to policies, not {value!r}")
+    for access_key, document in value.items():
+        try:
+            parse_policy(document)
+        except PolicyError as error:
+            raise SettingsError(f"lab_policies: {access_key}: {error}") from error
+    return dict(value)
 
 
 def _scenario(value: Any) -> tuple[str, ...]:

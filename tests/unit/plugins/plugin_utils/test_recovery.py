@@ -159,6 +159,7 @@ def test_a_document_that_is_spoiled_in_the_middle_of_a_promotion_comes_back(tmp_
         ("f" * 32 + ":1:1:slot-1", NOW - timedelta(minutes=121), True),
         ("nobody", None, True),
     ],
+    ids=["gone", "lives", "elsewhere, lately", "elsewhere, long ago", "nobody"],
 )
 def test_who_is_left_alone(owner: str, since: datetime | None, left: bool) -> None:
     tags = {"lowlatency:owner": owner} | ({"lowlatency:since": since.isoformat()} if since else {})

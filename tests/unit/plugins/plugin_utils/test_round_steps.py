@@ -122,12 +122,12 @@ def test_a_probe_without_an_answer_is_a_failed_round(tmp_path: Path) -> None:
     assert stage.options["terminate"]["instance_id"] == "i-0"
 
 
-@pytest.mark.parametrize("step", ["placement_group", "launch", "ssh", "probe"])
+@pytest.mark.parametrize("step", ["placement_group", "launch", "ssh", "probe", "stop_on_shutdown", "protect"])
 def test_what_no_round_can_mend_is_raised_once_the_round_has_put_away_what_it_made(tmp_path: Path, step: str) -> None:
     stage = Stage(fail_at=step, code="UnauthorizedOperation")
     with pytest.raises(StepFailed, match="it broke"):
         make_round(tmp_path, stage).run()
-    assert steps_of(stage)[-1] == ("terminate" if step in ("ssh", "probe") else "drop_group")
+    assert steps_of(stage)[-1] == ("drop_group" if step in ("placement_group", "launch") else "terminate")
 
 
 @pytest.mark.parametrize("step", ["placement_group", "launch", "ssh", "probe"])
@@ -136,7 +136,7 @@ def test_what_another_round_may_mend_is_a_failed_round(tmp_path: Path, step: str
     result = make_round(tmp_path, stage, max_rounds=1).run()
     assert result["verdict"]["kind"] == "failed"
     assert result["failure"] == {"code": "Broken", "step": step, "message": "it broke"}
-    assert steps_of(stage)[-1] == ("terminate" if step in ("ssh", "probe") else "drop_group")
+    assert steps_of(stage)[-1] == ("drop_group" if step in ("placement_group", "launch") else "terminate")
 
 
 def test_an_anchor_of_this_search_ends_it_before_anything_is_launched(tmp_path: Path) -> None:

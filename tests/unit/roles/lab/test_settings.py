@@ -66,6 +66,7 @@ def test_json_gives_back_what_went_in(index: int, seed: int, scenario: list[str]
         ("boot_s", "nan"),
         ("boot_s", "inf"),
         ("truth_path", "reports/lab_truth.json"),
+        ("policies", "search.json"),
         ("colour", "red"),
     ],
 )
@@ -88,3 +89,15 @@ def test_a_running_lab_says_what_differs() -> None:
     wanted = Settings.from_mapping({"seed": 2, "scenario": "throttled", "owner_uid": 1000})
     assert running.differences(wanted) == ["lab_seed is 1, not 2", "lab_scenario is none, not throttled"]
     assert running.differences(Settings.from_json(json.dumps({"owner_uid": 1000}))) == []
+
+
+POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ec2:*", "Resource": "*"}]}
+
+
+def test_policies_are_checked_before_a_lab_comes_up() -> None:
+    settings = Settings.from_mapping({"policies": {"AKIATEST": POLICY}})
+    assert Settings.from_json(settings.to_json()) == settings
+    assert settings.differences(Settings.from_mapping({})) == ["lab_policies is for AKIATEST, not none"]
+    with pytest.raises(SettingsError, match=r"^lab_policies: AKIATEST: Statement 0: Effect") as caught:
+        Settings.from_mapping({"policies": {"AKIATEST": {**POLICY, "Statement": [{"Effect": "Maybe"}]}}})
+    assert "\n" not in str(caught.value)

@@ -128,7 +128,14 @@ class LaunchActions(InstanceResponse):
             instance.spot_type = plan.spot_type
             instance.spot_instance_request_id = random_spot_request_id()
         instance.adopt(plan.group, plan.partition)
+        self._tag_interfaces(instance)
         instance.boot(self._spec(instance, plan))
+
+    def _tag_interfaces(self, instance: Instance) -> None:
+        """Tag the network interfaces as asked; moto only tags instances and volumes."""
+        tags = self._parse_tag_specification().get("network-interface", {})
+        for nic in instance.nics.values():
+            nic.add_tags(tags)
 
     def _spec(self, instance: Instance, plan: LaunchPlan) -> HostSpec:
         private_ip = str(instance.private_ip)

@@ -27,6 +27,7 @@ from moto.s3.responses import S3Response
 
 from local_region.api import machine_images
 from local_region.api.call_log import CallLog
+from local_region.api.enforcement import PolicyBook
 from local_region.api.errors import ec2_error
 from local_region.api.images import Ami
 from local_region.api.instance import Instance
@@ -151,10 +152,11 @@ def forget(region: str) -> None:
     reset_model_data()
 
 
-def bind(state: RegionState, calls: CallLog) -> None:
+def bind(state: RegionState, calls: CallLog, policies: PolicyBook) -> None:
     """Make this state the one that requests are served from."""
     Instance.lab = state
     if state.machines:
         machine_images.register(state)
     LabResponse.lab = state
     LabResponse.log = calls
+    LabResponse.policies = policies

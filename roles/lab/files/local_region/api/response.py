@@ -17,6 +17,7 @@ from moto.ec2.responses import EC2Response
 
 from local_region.api.addresses import AddressActions
 from local_region.api.call_log import Call, CallLog, credential_scope, is_write
+from local_region.api.enforcement import PolicyBook, check_ec2
 from local_region.api.errors import ec2_error, fault, http_status
 from local_region.api.filters import check_size
 from local_region.api.images import ImageActions
@@ -54,6 +55,7 @@ class LabResponse(
 
     lab: RegionState
     log: CallLog
+    policies: PolicyBook
     error_code: str | None = None
 
     def call_action(self) -> Any:
@@ -77,6 +79,7 @@ class LabResponse(
         code = self.lab.faults.call_error(self.lab.next_call(), action)
         if code:
             raise fault(code)
+        check_ec2(self.policies, self._key(), self.lab, action, self._get_params())
         if action in _NOT_SIMULATED:
             raise ec2_error("UnsupportedOperation", f"{action} is not simulated in the lab.")
         if self.region != self.lab.region and (is_write(action) or action in _ONLY_HERE):
@@ -123,7 +126,10 @@ class LabResponse(
             write=is_write(action, dry_run=bool(self._get_param("DryRun", False))),
             code=self.error_code,
             region=self.region,
-            access_key=credential_scope(self.headers.get("Authorization", ""))[2],
+            access_key=self._key(),
             user_agent=self.headers.get("User-Agent", ""),
             client_token=self._get_param("ClientToken"),
         )
+
+    def _key(self) -> str:
+        return credential_scope(self.headers.get("Authorization", ""))[2]

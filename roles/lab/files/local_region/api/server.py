@@ -12,15 +12,16 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from local_region.api import moto_hooks
+from local_region.api import enforcement, moto_hooks
 from local_region.api.call_log import Call, CallLog, credential_scope, is_write
+from local_region.api.enforcement import PolicyBook
 from local_region.api.faults import Faults
 from local_region.api.region_state import Quotas, RegionState, Timings
 from local_region.hosts.backend import HostBackend
@@ -38,6 +39,7 @@ class RegionApi:
 
     `clock` is in seconds and never goes back; states that take time follow it. `on_change` is called after
     instances, groups or addresses may have changed, from one thread, never under the API's lock.
+    `policies` are policy documents by access key; calls of those keys are held to them. Raises PolicyError.
     """
 
     def __init__(
@@ -58,8 +60,11 @@ class RegionApi:
         quotas: Quotas | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_change: Callable[[], None] | None = None,
+        policies: Mapping[str, Any] | None = None,
     ) -> None:
         self.log = CallLog()
+        self.policies = PolicyBook(policies)
+        self._policies_at_first = dict(policies or {})
         self._port = port
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
@@ -78,7 +83,7 @@ class RegionApi:
         }
         moto_hooks.install()
         self.state = RegionState(**self._settings)
-        moto_hooks.bind(self.state, self.log)
+        moto_hooks.bind(self.state, self.log, self.policies)
         self._moto = DomainDispatcherApplication(create_backend_app)
         # moto looks at a condition of S3 first and writes then; in S3 that is one step.
         self._s3_lock = threading.Lock()
@@ -121,8 +126,9 @@ class RegionApi:
             moto_hooks.forget(self._settings["region"])
             self._settings.update(settings)
             self.state = RegionState(**self._settings)
-            moto_hooks.bind(self.state, self.log)
+            moto_hooks.bind(self.state, self.log, self.policies)
             self.log.clear()
+            self.policies.replace(self._policies_at_first)
 
     def instances(self) -> list[dict[str, Any]]:
         """Return what a person wants to know of each instance, terminated ones too."""
@@ -166,7 +172,12 @@ class RegionApi:
             return _json(start_response, "200 OK", self.log.as_json(since_s))
         if path == "/lab/instances":
             return _json(start_response, "200 OK", self.instances())
-        return _json(start_response, "404 Not Found", {"error": "there are /lab/calls and /lab/instances"})
+        if path == "/lab/policies" or path.startswith("/lab/policies/"):
+            method, access_key = str(environ["REQUEST_METHOD"]), path.removeprefix("/lab/policies").lstrip("/")
+            return _json(start_response, *enforcement.serve(self.policies, method, access_key, _body(environ)))
+        return _json(
+            start_response, "404 Not Found", {"error": "there are /lab/calls, /lab/instances and /lab/policies"}
+        )
 
     def _serve_other(
         self,
@@ -185,8 +196,14 @@ class RegionApi:
             statuses.append(status.split(maxsplit=1)[0])
             return start_response(status, *rest)
 
-        with self._s3_lock if service == "s3" else contextlib.nullcontext():
-            answer = self._moto(environ, noting)
+        denied = self._denied(service, access_key, action, environ)
+        if denied is None:
+            with self._s3_lock if service == "s3" else contextlib.nullcontext():
+                answer = self._moto(environ, noting)
+        else:
+            status_line, content_type, body = denied
+            noting(status_line, [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+            answer = [body]
         status = statuses[0] if statuses else "200"
         self.log.add(
             Call(
@@ -203,6 +220,18 @@ class RegionApi:
         )
         return answer
 
+    def _denied(
+        self, service: str, access_key: str, action: str, environ: dict[str, Any]
+    ) -> tuple[str, str, bytes] | None:
+        """The answer to a call that the key's policy does not allow."""
+        if not self.policies.holds(access_key):
+            return None
+        path, body = str(environ.get("PATH_INFO", "")), _body(environ)
+        with self.state.lock:
+            needs = list(enforcement.needs_elsewhere(self.state, service, action, path, body))
+        found = self.policies.refused(access_key, needs)
+        return None if found is None else enforcement.denial_elsewhere(service, access_key, found)
+
 
 def _json(start_response: Callable[..., Any], status: str, document: Any) -> list[bytes]:
     body = json.dumps(document).encode()
@@ -216,7 +245,12 @@ def _action(environ: dict[str, Any]) -> str:
     if target:
         return target.rsplit(".", 1)[-1]
     if str(environ.get("CONTENT_TYPE", "")).startswith("application/x-www-form-urlencoded"):
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-        environ["wsgi.input"] = io.BytesIO(body)
-        return parse_qs(body.decode()).get("Action", [str(environ["REQUEST_METHOD"])])[0]
+        return parse_qs(_body(environ).decode()).get("Action", [str(environ["REQUEST_METHOD"])])[0]
     return str(environ["REQUEST_METHOD"])
+
+
+def _body(environ: dict[str, Any]) -> bytes:
+    """Read a request's body, and leave it there to be read again."""
+    body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(body)
+    return body

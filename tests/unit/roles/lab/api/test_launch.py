@@ -311,3 +311,11 @@ def test_a_host_that_can_not_be_launched(region_api):
     assert shown["State"]["Name"] == "terminated"
     assert shown["StateReason"]["Code"] == "Server.InternalError"
     assert region_api.hosts.events == [("terminate", instance_id)]
+
+
+def test_tags_are_put_on_each_part_that_they_are_asked_for(region_api, vpc):
+    kinds = {"instance": "i", "volume": "v", "network-interface": "n"}
+    asked = [{"ResourceType": kind, "Tags": [{"Key": "part", "Value": value}]} for kind, value in kinds.items()]
+    region_api.launch(vpc, TagSpecifications=asked)
+    found = region_api.client().describe_tags(Filters=[{"Name": "key", "Values": ["part"]}])["Tags"]
+    assert {one["ResourceType"]: one["Value"] for one in found} == kinds

@@ -1,0 +1,103 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Each playbook does its job with its own policy and no other right, and says which right it lacks when one is gone.
+
+The tests are one story, told in order: set up, search, clean up, tear down.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from held_keys import UNUSED, HeldKeys
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+
+#: Criteria that no rack meets, so that a search goes on to its last round.
+NOTHING_MEETS = {"median_us": 1, "best_us": 1}
+#: By Elastic IP, so that a search moves one, too.
+BY_ADDRESS = {"network_allocate_elastic_ip": True, "search_connect": "eip", "search_slot_count": 1}
+
+
+def lacks(output: str, action: str) -> str:
+    """The line in which a playbook says that it may not do this."""
+    lines = [line for line in output.splitlines() if f"not authorized to perform: {action} " in line]
+    errors = [line for line in lines if re.search(r"fatal: |\[ERROR\]|FAILED", line)]
+    assert errors, output[-3000:]
+    return errors[0]
+
+
+def no_action_is_idle(keys: HeldKeys, name: str) -> None:
+    """Nothing was refused, and the policy allows nothing that was not used, but for what is listed with its reason."""
+    assert keys.seen(name)["refused"] == []
+    assert keys.unused(name) == set(UNUSED[name])
+
+
+@pytest.mark.parametrize("action", ["ec2:CreateVpc", "ec2:CreateTags"])
+def test_setup_names_the_right_that_it_lacks(keys: HeldKeys, action: str) -> None:
+    told = keys.play("setup", without=action, fails=True).stdout
+    assert lacks(told, action)
+
+
+def test_setup_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
+    keys.play("setup", **BY_ADDRESS)
+    no_action_is_idle(keys, "setup")
+    assert "changed=0" in keys.play("setup", **BY_ADDRESS).stdout
+
+
+@pytest.mark.parametrize(
+    "action", ["ec2:CreateTags", "ec2:RunInstances", "ssm:GetParameters", "ec2:ModifyInstanceAttribute"]
+)
+def test_search_names_the_right_that_it_lacks(keys: HeldKeys, action: str) -> None:
+    made = {"search_max_rounds": 1, "search_id": "lacking", "search_criteria": {"median_us": 5000}}
+    told = keys.play("search", without=action, fails=True, **BY_ADDRESS, **made).stdout
+    assert lacks(told, action)
+    # It put away what it had made.
+    assert keys.lab.instances() == []
+
+
+def test_search_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
+    # In this seed, behind the groups of the tests above, the first candidate stays and the others are discarded.
+    keys.play("search", search_max_rounds=3, search_criteria=NOTHING_MEETS, **BY_ADDRESS)
+    kinds = [round_["verdict"]["kind"] for round_ in keys.lab.rounds() if round_["search_id"] == "dc-machine"]
+    assert kinds == ["champion", "rejected", "rejected"]
+    assert [each["instance_id"] for each in keys.lab.instances()] == [keys.lab.state()["champion"]["instance_id"]]
+    no_action_is_idle(keys, "search")
+
+
+def test_candidates_take_metadata_by_version_2_alone(keys: HeldKeys) -> None:
+    document = keys.seen("search")["policy"]
+    (launch,) = [one for one in document["Statement"] if one["Sid"] == "LaunchCandidates"]
+    assert launch["Condition"]["StringEquals"]["ec2:MetadataHttpTokens"] == "required"
+    assert "LaunchCandidates" in keys.seen("search")["used"]["ec2:RunInstances"]
+
+
+def test_cleanup_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
+    # A search without the right to end instances leaves one behind.
+    left = {"search_id": "left", "search_max_rounds": 1, "search_criteria": NOTHING_MEETS, "search_slot_count": 1}
+    told = keys.play("search", without="ec2:TerminateInstances", fails=True, **left).stdout
+    assert lacks(told, "ec2:TerminateInstances")
+    champion = keys.lab.state()["champion"]["instance_id"]
+    assert len(keys.lab.instances()) == 2
+    told = keys.play("cleanup", without="ec2:TerminateInstances", fails=True, cleanup_search_id="left").stdout
+    assert lacks(told, "ec2:TerminateInstances")
+    keys.play("cleanup", cleanup_search_id="left")
+    assert [each["instance_id"] for each in keys.lab.instances()] == [champion]
+    no_action_is_idle(keys, "cleanup")
+
+
+@pytest.mark.parametrize("action", ["ec2:ModifyInstanceAttribute"])
+def test_teardown_names_the_right_that_it_lacks(keys: HeldKeys, action: str) -> None:
+    told = keys.play("teardown", without=action, fails=True, teardown_survivors=True).stdout
+    assert lacks(told, action)
+
+
+def test_teardown_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
+    # The champion of the search above is still there.
+    assert len(keys.lab.instances()) == 1
+    keys.play("teardown", teardown_survivors=True)
+    assert keys.lab.instances() == []
+    no_action_is_idle(keys, "teardown")

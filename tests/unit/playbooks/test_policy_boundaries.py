@@ -1,0 +1,132 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the policies of the playbooks keep from being done, whatever a playbook is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.aws import refused
+from support.region import ACCESS_KEY, AL2023_ARM64
+
+if TYPE_CHECKING:
+    from support.region import TestRegion, Vpc
+
+FOLDER = Path(__file__).resolve().parents[3] / "playbooks" / "policies"
+KINDS = ("instance", "network-interface", "volume")
+
+
+def hold(region: TestRegion, name: str) -> None:
+    """Hold the tests' own key to a playbook's policy."""
+    region.api.policies.put(ACCESS_KEY, json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def tags(role: str | None) -> list[dict[str, Any]]:
+    """The tags of what a search launches, for each part; none for no role."""
+    if role is None:
+        return []
+    pairs = {"lowlatency:search-id": "dc-machine", "lowlatency:role": role}
+    listed = [{"Key": key, "Value": value} for key, value in pairs.items()]
+    return [{"ResourceType": kind, "Tags": listed} for kind in KINDS]
+
+
+def launched(region: TestRegion, vpc: Vpc, role: str | None) -> str:
+    return str(region.launch(vpc, TagSpecifications=tags(role) or None)["InstanceId"])
+
+
+def may_end(region: TestRegion, instance_id: str) -> bool:
+    """Whether the key may end an instance; a dry run tells without doing it."""
+    code = "DryRunOperation"
+    try:
+        with refused(code, 412):
+            region.client().terminate_instances(InstanceIds=[instance_id], DryRun=True)
+    except AssertionError:
+        with refused("UnauthorizedOperation", 403):
+            region.client().terminate_instances(InstanceIds=[instance_id], DryRun=True)
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("cleanup", {"candidate"}),
+        ("search", {"candidate", "champion", "production"}),
+        ("teardown", {"candidate", "champion", "production"}),
+        ("setup", set()),
+        ("check_dns", set()),
+        ("inventory", set()),
+    ],
+)
+def test_who_may_be_ended(region_api: TestRegion, vpc: Vpc, name: str, ends: set[str]) -> None:
+    roles = ("candidate", "champion", "production", None)
+    ids = {role: launched(region_api, vpc, role) for role in roles}
+    hold(region_api, name)
+    assert {role for role in roles if may_end(region_api, ids[role])} == ends
+
+
+def test_a_search_takes_nobody_elses_instance_by_a_tag(region_api: TestRegion, vpc: Vpc) -> None:
+    theirs, ours = launched(region_api, vpc, None), launched(region_api, vpc, "candidate")
+    hold(region_api, "search")
+    ec2 = region_api.client()
+    listed = [{"Key": "lowlatency:search-id", "Value": "dc-machine"}]
+    with refused("UnauthorizedOperation", 403):
+        ec2.create_tags(Resources=[theirs], Tags=listed)
+    with refused("UnauthorizedOperation", 403):
+        ec2.create_tags(Resources=[ours], Tags=[{"Key": "aws-backup", "Value": "no"}])
+    ec2.create_tags(Resources=[ours], Tags=[{"Key": "lowlatency:role", "Value": "champion"}])
+    with refused("UnauthorizedOperation", 403):
+        ec2.modify_instance_attribute(InstanceId=theirs, DisableApiTermination={"Value": False})
+    with refused("UnauthorizedOperation", 403):
+        ec2.modify_instance_attribute(InstanceId=ours, UserData={"Value": b"#!/bin/sh"})
+    ec2.modify_instance_attribute(InstanceId=ours, DisableApiTermination={"Value": True})
+
+
+@pytest.mark.parametrize(
+    "left_out", [None, "MetadataOptions", "TagSpecifications", "BlockDeviceMappings", "the network's tag"]
+)
+def test_a_search_launches_candidates_and_nothing_else(region_api: TestRegion, vpc: Vpc, left_out: str | None) -> None:
+    ec2 = region_api.client()
+    if left_out != "the network's tag":
+        key_id = ec2.describe_key_pairs()["KeyPairs"][0]["KeyPairId"]
+        network = [vpc.subnet_id, vpc.security_group_id, key_id]
+        ec2.create_tags(Resources=network, Tags=[{"Key": "lowlatency:role", "Value": "network"}])
+    hold(region_api, "search")
+    whole = {
+        "ImageId": AL2023_ARM64,
+        "InstanceType": "c8g.large",
+        "MinCount": 1,
+        "MaxCount": 1,
+        "KeyName": vpc.key_name,
+        "NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": vpc.subnet_id, "Groups": [vpc.security_group_id]}],
+        "MetadataOptions": {"HttpTokens": "required"},
+        "TagSpecifications": tags("candidate"),
+        "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"Encrypted": True}}],
+    }
+    request = {name: value for name, value in whole.items() if name != left_out}
+    if left_out is None:
+        ec2.run_instances(**request)
+        return
+    with refused("UnauthorizedOperation", 403):
+        ec2.run_instances(**request)
+
+
+def test_a_teardown_removes_what_setup_made_and_nothing_else(region_api: TestRegion, vpc: Vpc) -> None:
+    ec2 = region_api.client()
+    ours = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    ec2.create_tags(Resources=[ours], Tags=[{"Key": "lowlatency:role", "Value": "network"}])
+    hold(region_api, "teardown")
+    for delete in (
+        lambda: ec2.delete_vpc(VpcId=vpc.vpc_id),
+        lambda: ec2.delete_subnet(SubnetId=vpc.subnet_id),
+        lambda: ec2.delete_security_group(GroupId=vpc.security_group_id),
+        lambda: ec2.delete_key_pair(KeyName=vpc.key_name),
+    ):
+        with refused("UnauthorizedOperation", 403):
+            delete()
+    ec2.delete_vpc(VpcId=ours)

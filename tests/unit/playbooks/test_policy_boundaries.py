@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.aws import refused
-from support.region import ACCESS_KEY, AL2023_ARM64
+from support.region import ACCESS_KEY, AL2023_ARM64, REGION
 
 if TYPE_CHECKING:
     from support.region import TestRegion, Vpc
@@ -59,6 +59,7 @@ def may_end(region: TestRegion, instance_id: str) -> bool:
         ("search", {"candidate", "champion", "production"}),
         ("teardown", {"candidate", "champion", "production"}),
         ("setup", set()),
+        ("champion", set()),
         ("check_dns", set()),
         ("inventory", set()),
     ],
@@ -84,7 +85,52 @@ def test_a_search_takes_nobody_elses_instance_by_a_tag(region_api: TestRegion, v
         ec2.modify_instance_attribute(InstanceId=theirs, DisableApiTermination={"Value": False})
     with refused("UnauthorizedOperation", 403):
         ec2.modify_instance_attribute(InstanceId=ours, UserData={"Value": b"#!/bin/sh"})
+    with refused("UnauthorizedOperation", 403):
+        ec2.modify_instance_maintenance_options(InstanceId=theirs, AutoRecovery="disabled")
+    ec2.modify_instance_maintenance_options(InstanceId=ours, AutoRecovery="disabled")
     ec2.modify_instance_attribute(InstanceId=ours, DisableApiTermination={"Value": True})
+
+
+def test_a_champion_is_kept_by_its_playbook_and_nobody_elses_instance_is(region_api: TestRegion, vpc: Vpc) -> None:
+    theirs, ours = launched(region_api, vpc, None), launched(region_api, vpc, "candidate")
+    hold(region_api, "champion")
+    ec2 = region_api.client()
+    crown = [{"Key": "lowlatency:champion", "Value": "true"}]
+    for change in (
+        lambda instance_id: ec2.create_tags(Resources=[instance_id], Tags=crown),
+        lambda instance_id: ec2.delete_tags(Resources=[instance_id], Tags=[{"Key": "lowlatency:champion"}]),
+        lambda instance_id: ec2.modify_instance_attribute(
+            InstanceId=instance_id, DisableApiTermination={"Value": True}
+        ),
+        lambda instance_id: ec2.modify_instance_maintenance_options(InstanceId=instance_id, AutoRecovery="disabled"),
+    ):
+        with refused("UnauthorizedOperation", 403):
+            change(theirs)
+        change(ours)
+    with refused("UnauthorizedOperation", 403):
+        ec2.delete_tags(Resources=[ours], Tags=[{"Key": "Name"}])
+    with refused("UnauthorizedOperation", 403):
+        ec2.modify_instance_attribute(InstanceId=ours, UserData={"Value": b"#!/bin/sh"})
+
+
+def test_the_document_in_s3_may_be_replaced_and_put_aside_and_nothing_else(region_api: TestRegion) -> None:
+    s3 = region_api.client("s3")
+    s3.create_bucket(Bucket="champions", CreateBucketConfiguration={"LocationConstraint": REGION})
+    text = (FOLDER / "champion_s3.json").read_text(encoding="utf-8")
+    document = text.replace("BUCKET", "champions").replace("KEY", "tokyo/state.json")
+    region_api.api.policies.put(ACCESS_KEY, json.loads(document))
+    s3.put_object(Bucket="champions", Key="tokyo/state.json", Body=b"{}")
+    aside = "tokyo/state.json.unreadable-20261122T140501Z"
+    s3.copy_object(Bucket="champions", Key=aside, CopySource="champions/tokyo/state.json")
+    assert s3.get_object(Bucket="champions", Key="tokyo/state.json")["Body"].read() == b"{}"
+    for change in (
+        lambda: s3.put_object(Bucket="champions", Key="osaka/state.json", Body=b"{}"),
+        lambda: s3.get_object(Bucket="champions", Key="osaka/state.json"),
+        lambda: s3.delete_object(Bucket="champions", Key="tokyo/state.json"),
+        lambda: s3.delete_bucket(Bucket="champions"),
+    ):
+        with refused("AccessDenied", 403):
+            change()
 
 
 @pytest.mark.parametrize(

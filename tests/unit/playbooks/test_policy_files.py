@@ -28,15 +28,21 @@ REFERENCE: dict[str, dict[str, t.Any]] = json.loads(
 )["actions"]
 #: The most that a managed policy of IAM may have, without white space.
 MOST_CHARACTERS = 6144
-#: Playbooks that ask nothing of AWS themselves; inventory.json is for the inventory that they are run with.
-WITHOUT_AWS = {"lab", "tune_os", "verify_os"}
+#: Playbooks that ask nothing of AWS themselves.
+WITHOUT_AWS = {"cleanup_timer", "lab", "search_stop", "tune_os", "verify_os"}
+#: Policies beside those of playbooks: for the inventory, and for a champion's document in S3.
+FURTHER = {"champion_s3", "inventory"}
 #: Allowed without a condition, by the name of the statement: why, in docs/security.md too.
 UNCONDITIONAL = {
     "DescribeDnsOfVpcs": "a VPC that is given by its id has no tag of ours",
     "LaunchFromImages": "the image is the user's choice",
+    "PutDocumentAside": "the object's name says which one it is",
+    "ReadPrices": "everybody's prices are the same; they have no resource, and pricing no region of ours",
     "ReadPublicImageParameters": "public parameters have no tags",
+    "SeeThatItIsMissing": "the bucket's name says which one it is",
     "SwitchDnsOn": "a VPC that is given by its id has no tag of ours",
     "TakeElasticIp": "an address that is given by its id has no tag of ours",
+    "UseDocument": "the object's name says which one it is",
 }
 
 
@@ -50,7 +56,9 @@ def listed(value: str | list[str]) -> list[str]:
 
 
 def kind_of(arn: str) -> str:
-    """The type of the resources of an ARN."""
+    """The type of the resources of an ARN. Those of S3 are told by their names alone."""
+    if arn.startswith("arn:aws:s3:::"):
+        return "object" if "/" in arn else "bucket"
     return arn.split(":", 5)[5].partition("/")[0]
 
 
@@ -70,7 +78,7 @@ def each_statement() -> list[t.Any]:
 
 def test_every_playbook_that_talks_to_aws_has_a_policy() -> None:
     playbooks = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
-    assert set(NAMES) == playbooks - WITHOUT_AWS | {"inventory"}
+    assert set(NAMES) == playbooks - WITHOUT_AWS | FURTHER
     for name in playbooks - WITHOUT_AWS:
         plays = yaml.safe_load((ROOT / "playbooks" / f"{name}.yml").read_text(encoding="utf-8"))
         assert any("group/lowlatency.ec2.ec2" in play.get("module_defaults", {}) for play in plays), name
@@ -124,10 +132,12 @@ def test_what_a_call_always_touches_is_allowed(name: str) -> None:
 def test_nothing_is_allowed_everywhere_or_without_a_condition(name: str, statement: dict[str, t.Any]) -> None:
     assert not any("*" in action for action in listed(statement["Action"])), name
     for arn in listed(statement["Resource"]):
-        assert arn == "*" or arn.split(":")[3] == "ap-northeast-1"
-    if statement["Resource"] == "*":
+        assert arn == "*" or arn.split(":")[3] == "ap-northeast-1" or arn.startswith("arn:aws:s3:::BUCKET")
+    if statement["Sid"] in UNCONDITIONAL:
+        assert "Condition" not in statement
+    elif statement["Resource"] == "*":
         assert statement["Condition"] == {"StringEquals": {"ec2:Region": "ap-northeast-1"}}
-    elif statement["Sid"] not in UNCONDITIONAL:
+    else:
         assert statement["Condition"]
 
 

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.s3_store import S3ChampionStore
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian import environment_of
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian_process import (
     Told,
@@ -26,7 +28,8 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian_process i
     lives,
     ssh_command,
 )
-from support.region import SECRET_KEY, TestRegion, Vpc, tag_specifications
+from support.fake_s3 import BUCKET, KEY
+from support.region import REGION, SECRET_KEY, TestRegion, Vpc, tag_specifications
 from support.rounds import champion
 
 #: A worker as Ansible starts it, in a session of its own, with a module that runs on; it does as it is told.
@@ -50,12 +53,13 @@ WORKER = textwrap.dedent(
     """
 )
 ROUND = "test-1753162526-slot-1-0a1b"
+STORE = f"s3://{BUCKET}/{KEY}"
 
 
 class Worker:
     """A worker of a test, its guardian and its module."""
 
-    def __init__(self, folder: Path, region: TestRegion, **intent: t.Any) -> None:
+    def __init__(self, folder: Path, region: TestRegion, store: str | None = None, **intent: t.Any) -> None:
         given = {
             "intent": {
                 "round_id": ROUND,
@@ -74,6 +78,7 @@ class Worker:
                 "user": "ec2-user",
                 "key_path": str(folder / "key.pem"),
                 "lifetime_min": 120,
+                "champion_store": store,
             },
         }
         self.process = subprocess.Popen(
@@ -264,6 +269,50 @@ def test_a_promotion_that_had_begun_is_finished_when_its_timer_can_be_taken_off(
         answer = region_api.client().describe_instance_attribute(InstanceId=launched, Attribute=name)
         assert answer[name[0].upper() + name[1:]]["Value"] == value
     assert len(region_api.client().describe_placement_groups()["PlacementGroups"]) == 1
+
+
+def s3_store(region: TestRegion) -> S3ChampionStore:
+    return S3ChampionStore(region.client("s3"), BUCKET, KEY)
+
+
+def test_a_promotion_is_finished_in_a_document_in_s3(
+    start: Callable[..., Worker],
+    region_api: TestRegion,
+    launched: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    where = {"LocationConstraint": REGION}
+    region_api.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=where)
+    before = champion(150.0, "i-0123456789abcdef0")
+    s3_store(region_api).swap(0, State(search_id="test", qualified=(before,)))
+    ssh_that_ends_with(tmp_path, 0, monkeypatch)
+    worker = start(store=STORE, step="promote", instance_id=launched, promotion=promotion_of(launched))
+    worker.process.kill()
+    wait_for(lambda: gone(worker.guardian))
+    report = json.loads(worker.report.read_text(encoding="utf-8"))
+    assert (report["failure"], report["left"], report["champion"]) == (None, [], launched)
+    state = s3_store(region_api).read()
+    assert state.champion is not None
+    assert (state.champion["instance_id"], state.generation) == (launched, 2)
+    # What another controller wrote is still there, and nothing was written beside it.
+    assert [one["instance_id"] for one in state.qualified] == [before["instance_id"]]
+    assert not (tmp_path / "champion_state.json").exists()
+
+
+def test_a_document_in_s3_that_cannot_be_read_leaves_the_candidate_to_the_next_run(
+    start: Callable[..., Worker], region_api: TestRegion, launched: str, tmp_path: Path
+) -> None:
+    worker = start(store=STORE, step="promote", instance_id=launched, promotion=promotion_of(launched))
+    worker.process.kill()
+    wait_for(lambda: gone(worker.guardian))
+    report = json.loads(worker.report.read_text(encoding="utf-8"))
+    assert report["failure"] is None
+    (told,) = [each for each in report["left"] if each["kind"] == "instance"]
+    assert told["id"] == launched and told["why"].startswith(f"{STORE} cannot be read: NoSuchBucket")
+    # It was neither ended, for it may be champion, nor protected, so that its timer still ends it.
+    assert region_api.states(launched) == ["running"]
+    assert (tmp_path / "rounds" / f"{ROUND}.json").exists()
 
 
 def test_a_region_that_does_not_answer_is_told(

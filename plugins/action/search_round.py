@@ -12,6 +12,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.ownership import current_owner
+from ansible_collections.lowlatency.ec2.plugins.module_utils._plain_text import one_line
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import MendableStore, StoreError
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stores import open_store
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
@@ -56,7 +57,7 @@ class ActionModule(ActionBase):
         try:
             return {**result, **self._round(variables)}
         except (StepFailed, StoreError, ValueError) as error:
-            raise AnsibleActionFail(f"{error}") from error
+            raise AnsibleActionFail(one_line(error)) from error
 
     def _round(self, variables: dict[str, t.Any]) -> dict[str, t.Any]:
         _spec, args = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
@@ -72,7 +73,7 @@ class ActionModule(ActionBase):
         store = self._store(options)
 
         def say(text: str) -> None:
-            display.display(f"{slot} round {memory.rounds}: {text}")
+            display.display(one_line(f"{slot} round {memory.rounds}: {text}"))
 
         with guard:
             return Round(

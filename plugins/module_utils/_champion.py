@@ -25,6 +25,7 @@ from ._ec2.transformations import (
     changed_parts,
     filters_of,
 )
+from ._plain_text import plain
 from ._search.champion_document import Entry, State, check_champion
 from ._search.champion_store import MendableStore, StoreUnreadable
 from ._search.champion_tags import (
@@ -147,7 +148,7 @@ class Seat:
             "store": self._store.name,
             "document": after.to_dict(),
             "survivors": sorted(after.survivors()),
-            "instances": self._instances(after),
+            "instances": plain(self._instances(after)),
             "problem": None if mended else reading.problem,
             "notes": list(reading.notes),
             "set_aside": aside,

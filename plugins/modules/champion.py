@@ -236,6 +236,7 @@ import typing as t
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.lowlatency.ec2.plugins.module_utils._champion import Seat
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Ec2Error, ec2_client, fail
+from ansible_collections.lowlatency.ec2.plugins.module_utils._plain_text import one_line
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import MendableStore, StoreError
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import (
     CONNECTS,
@@ -297,7 +298,7 @@ def main() -> None:
     except Ec2Error as error:
         fail(module, error)
     except (StoreError, ValueError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=one_line(error))
     module.exit_json(**result)
 
 

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import connection_loader
+from ansible_collections.lowlatency.ec2.plugins.module_utils._plain_text import one_line, plain
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._plain_text import one_line, plain
 
 Result = dict[str, t.Any]
 

@@ -5,8 +5,8 @@
 """Private: the files that a search leaves for people, under C(search_reports_dir).
 
 Each is rolled over by UTC day: C(latency_DAY.csv), C(latency_DAY.jsonl), C(latency_log_DAY.txt) and
-C(champion_log_DAY.txt). Slots write at once from processes of their own, so every append is one write under one
-lock, and is on the disk before it is reported as done.
+C(champion_log_DAY.txt). Whatever comes in, a line of them is one line (L(_plain_text)). Slots write at once from
+processes of their own, so every append is one write under one lock, and is on the disk before it is reported as done.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 
+from ansible_collections.lowlatency.ec2.plugins.module_utils._plain_text import plain
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import Criteria
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.figures import anchor_hits, endpoints_of
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import (
@@ -86,7 +87,7 @@ class Reports:
         A figure that is not finite is a missing one and becomes null. Raises ReportsError when a file cannot
         be written, TypeError for a value that JSON does not know.
         """
-        day = _day_of(str(result["timestamp"]))
+        day, result = _day_of(str(result["timestamp"])), plain(result)
         line = json.dumps(_jsonable(result), allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
         with self._locked():
             if result.get("probe"):
@@ -96,7 +97,7 @@ class Reports:
 
     def append_line(self, name: str, document: Result) -> None:
         """Append a document as one line to a file of its own. Raises as L(write_round) does."""
-        line = json.dumps(_jsonable(document), allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+        line = json.dumps(_jsonable(plain(document)), allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
         with self._locked():
             self._append(name, line)
 
@@ -113,12 +114,12 @@ class Reports:
 
     def write_event(self, result: Result) -> None:
         """Append what a round changed to the champion log: a block for each change, none for none."""
-        self._append_blocks(_day_of(str(result["timestamp"])), event_blocks(result))
+        self._append_blocks(_day_of(str(result["timestamp"])), event_blocks(plain(result)))
 
     def write_lost(self, state: Mapping[str, t.Any], instance_ids: Sequence[str]) -> None:
         """Append survivors that were found gone to the champion log. C(state) is the document that named them."""
         stamp = self._now().astimezone(timezone.utc).isoformat(timespec="seconds")
-        self._append_blocks(_day_of(stamp), lost_blocks(state, instance_ids, stamp))
+        self._append_blocks(_day_of(stamp), lost_blocks(plain(state), instance_ids, stamp))
 
     def _append_blocks(self, day: str, blocks: Sequence[Sequence[str]]) -> None:
         if not blocks:

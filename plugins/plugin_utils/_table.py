@@ -11,8 +11,8 @@ import io
 import typing as t
 from collections.abc import Mapping, Sequence
 
+from ansible_collections.lowlatency.ec2.plugins.module_utils._plain_text import cell
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.figures import best_addresses
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._plain_text import cell
 
 _FIRST = ("timestamp", "instance_id", "instance_type")
 _LAST = ("passed",)

@@ -16,6 +16,7 @@ import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from .._plain_text import plain
 from .criteria import STATISTICS, number
 from .decision import champion_figure_us, statistic_of
 
@@ -115,9 +116,12 @@ class State:
 
 
 def parse(text: bytes) -> State:
-    """The document in a file or an object. Raises ValueError that says what is wrong, DocumentTooNew if it is newer."""
+    """The document in a file or an object, its texts as L(plain) makes them: others may write it, too.
+
+    Raises ValueError that says what is wrong, DocumentTooNew if it is newer.
+    """
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        document = plain(json.loads(text, parse_constant=_refuse_constant))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     return State.from_dict(document)

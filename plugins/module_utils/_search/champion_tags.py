@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .._ec2.transformations import LIVE_STATES, ROLE_CANDIDATE, TAG_ROLE, TAG_ROUND, TAG_SEARCH_ID
+from .._plain_text import one_line, plain
 from .champion_document import Entry, State, check_champion
 from .criteria import number
 from .decision import champion_figure_us, check_same_measure
@@ -255,7 +256,8 @@ def rebuild(instances: Iterable[Mapping[str, t.Any]], search_id: str, before: St
     What C(before), a document that can be read, says of an instance is never changed; tags add what it lacks, such as a
     survivor whose controller ended between tagging and writing. Of several champions the best one by its figures has
     the seat, and the others retire unless they are kept for another reason. Raises ChampionMismatch for champions that
-    were measured in different ways, of which nobody can say which one is better.
+    were measured in different ways, of which nobody can say which one is better. Texts of tags come in as L(one_line)
+    makes them.
     """
     state = State(search_id=search_id) if before is None else before
     retiring = {entry["instance_id"] for entry in state.retiring}
@@ -270,7 +272,7 @@ def rebuild(instances: Iterable[Mapping[str, t.Any]], search_id: str, before: St
         state, placed = _placed(state, entry, tags)
         if not placed and not crowned:
             notes.append(f"{entry['instance_id']} is left out: by its tags it has no seat")
-    return Rebuilt(_crowned(state, champions), tuple(notes))
+    return Rebuilt(_crowned(state, champions), tuple(map(one_line, notes)))
 
 
 def _entries(
@@ -282,7 +284,7 @@ def _entries(
         if not is_tagged_survivor(instance, search_id):
             continue
         try:
-            found.append((instance["tags"], entry_of(instance)))
+            found.append((instance["tags"], plain(entry_of(instance))))
         except TagsError as error:
             notes.append(f"{instance['instance_id']} is left out: {error}")
     return sorted(found, key=lambda pair: (str(pair[1]["since"]), pair[1]["instance_id"]))

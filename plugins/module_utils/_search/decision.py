@@ -209,7 +209,7 @@ def champion_figure_us(champion: Champion) -> float | None:
 
 
 def check_same_measure(champion: Champion, other: Mapping[str, t.Any]) -> None:
-    """Raise ChampionMismatch unless two champions have were measured alike: by all of _terms."""
+    """Raise ChampionMismatch unless two champions were measured alike: by all of _terms."""
     if _terms(champion) == _terms(other):
         return
     raise ChampionMismatch(

@@ -14,12 +14,14 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._plain_text import cell, one_line, plain
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State, parse, render
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_tags import rebuild, tags_of
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed, parse_look
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._plain_text import cell, one_line, plain
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports
 from hypothesis import given
 from hypothesis import strategies as st
-from support.rounds import address, endpoint, probe, round_result
+from support.rounds import address, champion, endpoint, probe, round_result
 
 #: What somebody may put into a tag or an answer to be read by a person or a program.
 HOSTILE = {
@@ -123,3 +125,68 @@ def test_reports_hold_what_others_say_and_are_not_written_by_it(tmp_path: Path, 
             assert [len(json.loads(line)) for line in text.splitlines()] == [
                 len(json.loads(line)) for line in expected[name].splitlines()
             ]
+
+
+def other_search(hostile: str) -> dict[str, t.Any]:
+    """A champion of whoever writes the same document, or tags the same instances."""
+    named = {**champion(120.0, "i-1"), "endpoint": hostile, "since": hostile, "address": hostile, "host_key": hostile}
+    named["best_addresses"] = [{**row, "host": hostile} for row in named["best_addresses"]]
+    return {**named, "kind": "champion", "search_id": "tokyo"}
+
+
+def texts_in(document: t.Any) -> list[str]:
+    if isinstance(document, dict):
+        return [text for pair in document.items() for each in pair for text in texts_in(each)]
+    if isinstance(document, (list, tuple)):
+        return [text for each in document for text in texts_in(each)]
+    return [document] if isinstance(document, str) else []
+
+
+@pytest.mark.parametrize("hostile", list(HOSTILE.values()), ids=list(HOSTILE))
+def test_a_document_of_another_writer_is_read_as_plain_text(hostile: str) -> None:
+    state = parse(render(State(search_id="tokyo", champion=other_search(hostile))).encode())
+    assert one_line(hostile) in texts_in(state.to_dict())
+    assert all(shown_as_is(text) for text in texts_in(state.to_dict()))
+    assert parse(render(state).encode()) == state
+
+
+@pytest.mark.parametrize("hostile", list(HOSTILE.values()), ids=list(HOSTILE))
+def test_a_document_made_from_tags_holds_plain_text(hostile: str) -> None:
+    entry = other_search(hostile)
+    about = {key: entry[key] for key in ("instance_id", "instance_type", "placement_group")}
+    tags = {**tags_of(entry), "lowlatency:champion": "true"}
+    made = rebuild([{**about, "state": "running", "tags": tags}], "tokyo")
+    assert made.state.champion is not None
+    assert made.state.champion["endpoint"] == one_line(hostile)
+    assert all(shown_as_is(text) for text in texts_in(made.state.to_dict()))
+
+
+@pytest.mark.parametrize("hostile", list(HOSTILE.values()), ids=list(HOSTILE))
+def test_why_tags_cannot_be_used_is_told_in_one_line(hostile: str) -> None:
+    tags = {"lowlatency:role": "champion", "lowlatency:search-id": "tokyo", "lowlatency:champion": "true"}
+    instance = {"instance_id": hostile, "instance_type": "c8g.large", "placement_group": "g", "state": "running"}
+    for wrong in ({}, {"lowlatency:samples": hostile}, {"lowlatency:addresses": hostile}):
+        (note, *_more) = rebuild([{**instance, "tags": {**tags, **wrong}}], "tokyo").notes
+        assert shown_as_is(note) and len(note.splitlines()) == 1
+
+
+@pytest.mark.parametrize("hostile", list(HOSTILE.values()), ids=list(HOSTILE))
+def test_logs_of_champions_are_not_written_by_what_others_say(tmp_path: Path, hostile: str) -> None:
+    written = []
+    for text in (hostile, "198.19.3.1"):
+        before = {**other_search(text), "endpoint": "fstream-mm", "instance_type": text, "placement_group": text}
+        reports = Reports(str(tmp_path / str(len(written))))
+        promoted = round_result(best_us=90.0, champion_before=before)
+        reports.write_round(promoted)
+        reports.write_event(promoted)
+        reports.write_lost({"champion": before}, ["i-1"])
+        reports.append_line("lines.jsonl", {"why": text})
+        files = sorted(path for path in (tmp_path / str(len(written))).iterdir() if path.name[0] != ".")
+        written.append({path.name: path.read_text(encoding="utf-8").splitlines() for path in files})
+    told, expected = written
+    lost = sum("CHAMPION_LOST" in line for lines in told.values() for line in lines)
+    assert lost == 1
+    assert {name[:12]: len(lines) for name, lines in told.items()} == {
+        name[:12]: len(lines) for name, lines in expected.items()
+    }
+    assert all(shown_as_is(line) for lines in told.values() for line in lines)

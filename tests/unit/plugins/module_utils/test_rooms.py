@@ -12,11 +12,12 @@ from support.parts import UTILS, imported_parts
 #: A new arrow is a decision: it belongs here and into docs/architecture.md.
 MAY_USE: dict[str, set[str]] = {
     "addresses": set(),
-    "champion": {"ec2", "search"},
+    "champion": {"ec2", "plain_text", "search"},
     "ec2": set(),
     "gate": {"probe", "statistics"},
+    "plain_text": set(),
     "probe": {"statistics"},
-    "search": {"ec2", "statistics", "whole_file"},
+    "search": {"ec2", "plain_text", "statistics", "whole_file"},
     "statistics": set(),
     "tuning": set(),
     "tuning_options": {"tuning"},

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -291,3 +292,16 @@ def test_bad_input_is_told(region_api: TestRegion, options: dict[str, t.Any], to
 def test_a_bucket_that_is_not_there_is_told(region_api: TestRegion) -> None:
     result = region_api.run_module(module.main, search_id=SEARCH, store="s3://nowhere/key", fail_ok=True)
     assert "s3://nowhere/key cannot be read: NoSuchBucket; make the bucket first" in result["msg"]
+
+
+def test_texts_of_tags_and_of_the_document_are_shown_in_one_line(search: Search) -> None:
+    entry = search.instance(120.0, endpoint="fstream-mm@1b[31m@0aNew champion")
+    search.spoil(b"{")
+    told = search.run("rebuilt")["document"]["champion"]["endpoint"]
+    assert told == "fstream-mm\\x1b[31m New champion"
+    foreign = {**search.store.read().to_dict(), "search_id": "a\x1b]0;owned\x07\nb"}
+    search.spoil(json.dumps(foreign).encode())
+    assert search.run()["document"]["search_id"] == "a\\x1b]0;owned\\x07 b"
+    search.tag(entry["instance_id"], {"lowlatency:search-id": "other\u202e\u2028", "lowlatency:role": "champion"})
+    said = search.refused("demoted", instance_id=entry["instance_id"])
+    assert "is of the search" in said and said.isprintable()

@@ -164,3 +164,16 @@ def test_a_document_that_is_spoiled_in_the_middle_of_a_promotion_comes_back(tmp_
 def test_who_is_left_alone(owner: str, since: datetime | None, left: bool) -> None:
     tags = {"lowlatency:owner": owner} | ({"lowlatency:since": since.isoformat()} if since else {})
     assert is_left_alone(tags, NOW, timedelta(minutes=120)) is left
+
+
+def test_what_tags_say_comes_in_as_plain_text(tmp_path: Path) -> None:
+    lost = as_ec2_shows(broken_off(tmp_path, "i-1", 110.0))
+    # As it stands in a tag: an escape of a terminal and a line end, of which the tag itself shows nothing.
+    lost["tags"]["lowlatency:address"] = "198.19.3.1@1b[31m@0aNew champion"
+    unusable = {**lost, "instance_id": "i-2", "tags": {**lost["tags"], "lowlatency:samples": "\x1b[31m\nmany"}}
+    stage = next_run(tmp_path, lost, unusable)
+    state = document(tmp_path)
+    assert state.champion is not None
+    assert state.champion["address"] == "198.19.3.1\\x1b[31m New champion"
+    assert any(said.startswith("i-2 is left out") for said in stage.said)
+    assert not any("\x1b" in said or "\n" in said for said in stage.said)

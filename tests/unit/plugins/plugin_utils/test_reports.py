@@ -16,6 +16,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._plain_text import plain
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports, ReportsError, check_writable
 from support.rounds import (
     SAMPLES,
@@ -154,7 +155,8 @@ def test_jsonl_holds_the_whole_round_in_one_line(reports: Reports) -> None:
     for each in rounds:
         reports.write_round(each)
     lines = text_of(reports, f"latency_{DAY}.jsonl").splitlines()
-    assert [json.loads(line) for line in lines] == rounds
+    assert [json.loads(line) for line in lines] == plain(rounds)
+    assert json.loads(lines[1])["failure"]["message"] == "a b µ"
 
 
 def test_a_figure_that_is_not_finite_becomes_null(reports: Reports) -> None:

@@ -15,7 +15,7 @@ import typing as t
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import calls, candidate
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import calls, candidate, maintenance
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Client, Ec2Error
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.transformations import (
     ENDING_STATES,
@@ -46,6 +46,11 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._intents import Int
 LIMIT_S = 55.0
 SHOWS_S = 20.0
 EMPTIES_S = 30.0
+#: Seconds for which an instance is looked for that EC2 does not show, and for which a change of it may not show.
+SETTLES_S = 5.0
+
+#: AWS is not to put a survivor on another host.
+STAYS = {"auto_recovery": "disabled", "reboot_migration": "disabled"}
 
 TAG_CHAMPION = "lowlatency:champion"
 PAUSE_S = 1.0
@@ -205,6 +210,8 @@ class Ending:
         if promotion["protectable"]:
             for name in candidate.PROTECTIONS:
                 candidate.set_attribute(self._client, instance_id, name, True)
+            # One whose type knows no such option is kept all the same.
+            maintenance.set_options(self._client, instance_id, STAYS, SETTLES_S)
         calls.create_tags(self._client, [instance_id], dict(promotion["tags"]))
         seen = calls.describe_instances_by_id(self._client, [instance_id])
         if not seen or candidate_of(seen[0])["state"] in ENDING_STATES:
@@ -218,7 +225,13 @@ class Ending:
             calls.disassociate_address(self._client, address["AssociationId"])
 
     def _terminate(self, instance_id: str) -> None:
-        options = {"instance_id": instance_id, "round_id": None, "force": True, "wait": False}
+        options = {
+            "instance_id": instance_id,
+            "round_id": None,
+            "force": True,
+            "wait": False,
+            "settle_timeout": SETTLES_S,
+        }
         candidate.absent(self._client, options, check_mode=False)
         self._forget_host_key(instance_id)
 

@@ -264,6 +264,8 @@ def test_a_promotion_that_had_begun_is_finished_when_its_timer_can_be_taken_off(
     assert report["champion"] == launched
     one = region_api.describe(launched)[0]
     assert {"Key": "lowlatency:role", "Value": "champion"} in one["Tags"]
+    options = one["MaintenanceOptions"]
+    assert (options["AutoRecovery"], options["RebootMigration"]) == ("disabled", "disabled")
     wanted = {"disableApiTermination": True, "disableApiStop": True, "instanceInitiatedShutdownBehavior": "stop"}
     for name, value in wanted.items():
         answer = region_api.client().describe_instance_attribute(InstanceId=launched, Attribute=name)

@@ -15,6 +15,8 @@ from support.interruption import Killed, World
 
 #: What the next run's candidate measures: it never wins against one that was kept.
 WORSE_US = 300.0
+#: What keeps a survivor on its host.
+STAYS = {"AutoRecovery": "disabled", "RebootMigration": "disabled"}
 
 
 @dataclass(frozen=True)
@@ -112,16 +114,25 @@ def problems(world: World, best: str | None, kept: set[str]) -> list[str]:
     groups = {world.ec2.instances[each]["Placement"]["GroupName"] for each in world.ec2.live()}
     if set(world.ec2.groups) != groups:
         found.append(f"groups {sorted(world.ec2.groups)}, survivors are in {sorted(groups)}")
-    for each in world.ec2.live():
-        tags, attributes = world.ec2.tags(each), world.ec2.instances[each]["attributes"]
-        if tags["lowlatency:role"] == "candidate" or tags["lowlatency:expires-at"] != "never":
-            found.append(f"{each} is tagged as a candidate")
-        if not attributes["disableApiTermination"] or attributes["instanceInitiatedShutdownBehavior"] != "stop":
-            found.append(f"{each} is not protected")
+    found += [f"{each} {what}" for each in world.ec2.live() for what in exposed(world, each)]
     if world.open_intents():
         found.append(f"{[each.round_id for each in world.open_intents()]} are still open")
     if world.retiring():
         found.append(f"{world.retiring()} are still retiring")
+    return found
+
+
+def exposed(world: World, instance_id: str) -> list[str]:
+    """What a survivor lacks of the ways in which it is kept."""
+    tags, one = world.ec2.tags(instance_id), world.ec2.instances[instance_id]
+    attributes = one["attributes"]
+    found = []
+    if tags["lowlatency:role"] == "candidate" or tags["lowlatency:expires-at"] != "never":
+        found.append("is tagged as a candidate")
+    if not attributes["disableApiTermination"] or attributes["instanceInitiatedShutdownBehavior"] != "stop":
+        found.append("is not protected")
+    if one.get("MaintenanceOptions") != STAYS:
+        found.append("may be put on another host by AWS")
     return found
 
 

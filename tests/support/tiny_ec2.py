@@ -137,6 +137,16 @@ class TinyEc2:
             one["attributes"][name[0].lower() + name[1:]] = wanted["Value"]
         return {}
 
+    def _modify_instance_maintenance_options(self, InstanceId: str, **given: str) -> Boto:
+        one = self.instances[InstanceId]
+        if one["State"]["Name"] not in LIVE:
+            raise refused("IncorrectInstanceState", "ModifyInstanceMaintenanceOptions")
+        one["MaintenanceOptions"] = {**one.get("MaintenanceOptions", {}), **given}
+        return {}
+
+    def _describe_instance_status(self, InstanceIds: list[str], IncludeAllInstances: bool) -> Boto:
+        return {"InstanceStatuses": [{"InstanceId": each} for each in InstanceIds]}
+
     def _terminate_instances(self, InstanceIds: list[str]) -> Boto:
         answer = []
         for name in InstanceIds:

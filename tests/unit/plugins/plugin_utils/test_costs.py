@@ -75,8 +75,9 @@ def test_a_round_without_capacity_costs_nothing_and_a_request_ends_its_wait(tmp_
     stage.shortage = True
     (result,) = play(tmp_path, stage)
     assert (result["verdict"]["kind"], result["cost_usd"]) == ("no_capacity", 0.0)
-    # Before each of two writes and once in the wait, which would otherwise look after its controller for five seconds.
-    assert stage.steps[stage.steps.index("drop_group") + 1 :] == ["guard"] * 3
+    # When it lets go of its intent, before each of two writes, and once in the wait, which would otherwise look after
+    # its controller for five seconds.
+    assert stage.steps[stage.steps.index("drop_group") + 1 :] == ["guard"] * 4
 
 
 def test_without_prices_nothing_is_told_of_money(tmp_path: Path) -> None:

@@ -29,10 +29,14 @@ UNUSED: dict[str, dict[tuple[str, str], str]] = {
     "search": {
         ("Describe", "ec2:DescribeImages"): "for an image whose root device is not known from its parameter",
         ("ReadPublicImageParameters", "ssm:GetParameter"): "the same",
+        ("Describe", "ec2:DescribeInstanceStatus"): "when there are survivors already, for events of theirs",
+        ("Describe", "ec2:DescribeSpotPriceHistory"): "with search_market=spot",
+        ("ReadPrices", "pricing:GetProducts"): "the price list is AWS's own, and the lab has none",
     },
     "cleanup": {
         ("EndCandidates", "ec2:DescribeInstanceAttribute"): "with --check, which says what is protected",
-        ("TakeElasticIp", "ec2:DisassociateAddress"): "for a candidate that a search by Elastic IP left",
+        ("Describe", "ec2:DescribeAddresses"): "for a candidate that a search by Elastic IP left",
+        ("TakeElasticIp", "ec2:DisassociateAddress"): "the same",
         ("TakeItOffCandidates", "ec2:DisassociateAddress"): "the same",
     },
     "teardown": {},

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.modules import champion
 from support.aws import refused
 from support.region import ACCESS_KEY, AL2023_ARM64, REGION
 
@@ -131,6 +132,44 @@ def test_the_document_in_s3_may_be_replaced_and_put_aside_and_nothing_else(regio
     ):
         with refused("AccessDenied", 403):
             change()
+
+
+def test_the_module_champion_needs_its_policies_and_no_more(region_api: TestRegion, vpc: Vpc) -> None:
+    ec2, s3 = region_api.client(), region_api.client("s3")
+    s3.create_bucket(Bucket="champions", CreateBucketConfiguration={"LocationConstraint": REGION})
+    ec2.create_placement_group(GroupName="g-1", Strategy="cluster")
+    one = region_api.launch(vpc, Placement={"GroupName": "g-1"}, TagSpecifications=tags("candidate"))["InstanceId"]
+    # More of it than an entry without addresses takes, as if it had been adopted with more of them before.
+    ec2.create_tags(Resources=[one], Tags=[{"Key": "lowlatency:addresses.2", "Value": "more"}])
+    statements = [
+        statement
+        for name in ("champion", "champion_s3")
+        for statement in json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))["Statement"]
+    ]
+    text = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    held = json.loads(text.replace("BUCKET", "champions").replace("KEY", "tokyo.json"))
+    region_api.api.policies.put(ACCESS_KEY, held)
+
+    def run(state: str, **options: Any) -> dict[str, Any]:
+        where = {"search_id": "dc-machine", "store": "s3://champions/tokyo.json"}
+        return region_api.run_module(champion.main, state=state, **where, **options)
+
+    figures = {"best_us": 101.5, "address": "198.19.3.1", "endpoint": "mm", "metric": "wall", "samples": 500}
+    assert run("adopted", instance_id=one, figures=figures)["survivors"] == [one]
+    s3.put_object(Bucket="champions", Key="tokyo.json", Body=b"{")
+    assert run("rebuilt")["survivors"] == [one]
+    assert run("demoted", instance_id=one)["survivors"] == []
+    seen = region_api.api.policies.as_json()[ACCESS_KEY]
+    assert seen["refused"] == []
+    allowed = {
+        (statement["Sid"], action)
+        for statement in held["Statement"]
+        if statement["Effect"] == "Allow"
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+    used = {(sid, action) for action, sids in seen["used"].items() for sid in sids}
+    # S3 asks for it without a call of its own, when an object is missing.
+    assert allowed - used == {("SeeThatItIsMissing", "s3:ListBucket")}
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def test_a_spoiled_document_is_put_aside_and_comes_back_from_tags(running_lab: L
     s3(running_lab).put_object(Bucket=BUCKET, Key=KEY, Body=b'{"schema_version": 1, "gen')
     told = running_lab.play("champion").stdout
     assert "It cannot be read" in told and before["champion"]["instance_id"] in told
-    running_lab.play("cleanup")
+    refused = running_lab.play("cleanup", fails=True).stdout
+    assert "Nobody knows which instances it wants kept, and nothing was removed" in refused
     assert [each["instance_id"] for each in running_lab.instances()] == [before["champion"]["instance_id"]]
     told = running_lab.play("search", search_max_rounds=1).stdout
     assert re.search(r"is no champion's document.*it is kept as s3://champions/searches/lab\.json\.unreadable-2", told)

@@ -29,7 +29,7 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian_process i
     ssh_command,
 )
 from support.fake_s3 import BUCKET, KEY
-from support.region import REGION, SECRET_KEY, TestRegion, Vpc, tag_specifications
+from support.region import ACCESS_KEY, REGION, SECRET_KEY, TestRegion, Vpc, tag_specifications
 from support.rounds import champion
 
 #: A worker as Ansible starts it, in a session of its own, with a module that runs on; it does as it is told.
@@ -54,6 +54,7 @@ WORKER = textwrap.dedent(
 )
 ROUND = "test-1753162526-slot-1-0a1b"
 STORE = f"s3://{BUCKET}/{KEY}"
+SEARCH_POLICY = Path(__file__).resolve().parents[4] / "playbooks/policies/search.json"
 
 
 class Worker:
@@ -315,6 +316,34 @@ def test_a_document_in_s3_that_cannot_be_read_leaves_the_candidate_to_the_next_r
     # It was neither ended, for it may be champion, nor protected, so that its timer still ends it.
     assert region_api.states(launched) == ["running"]
     assert (tmp_path / "rounds" / f"{ROUND}.json").exists()
+
+
+@pytest.mark.parametrize("promotes", [False, True])
+def test_it_needs_no_right_that_its_search_has_not(
+    start: Callable[..., Worker],
+    region_api: TestRegion,
+    vpc: Vpc,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    promotes: bool,
+) -> None:
+    tags = {"lowlatency:round": ROUND, "lowlatency:search-id": "test", "lowlatency:role": "candidate"}
+    region_api.client().create_placement_group(
+        GroupName="dc-1", Strategy="cluster", TagSpecifications=tag_specifications("placement-group", tags)
+    )
+    one = region_api.launch(
+        vpc, Placement={"GroupName": "dc-1"}, TagSpecifications=tag_specifications("instance", tags)
+    )["InstanceId"]
+    region_api.api.policies.put(ACCESS_KEY, json.loads(SEARCH_POLICY.read_text(encoding="utf-8")))
+    ssh_that_ends_with(tmp_path, 0, monkeypatch)
+    about = {"step": "promote", "instance_id": one, "promotion": promotion_of(one)} if promotes else {}
+    worker = start(**about)
+    worker.process.kill()
+    wait_for(lambda: gone(worker.guardian))
+    report = json.loads(worker.report.read_text(encoding="utf-8"))
+    assert (report["failure"], report["left"], report["champion"]) == (None, [], one if promotes else None)
+    assert region_api.states(one) == ["running" if promotes else "terminated"]
+    assert region_api.api.policies.as_json()[ACCESS_KEY]["refused"] == []
 
 
 def test_a_region_that_does_not_answer_is_told(

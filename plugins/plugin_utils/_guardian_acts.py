@@ -174,9 +174,14 @@ class Ending:
         self.did.append(f"{'kept' if fate.action == KEEP else 'promoted'} {one['instance_id']}: {fate.why}")
 
     def _state(self) -> State | None:
+        """The document, or None where none can be read. Without a promotion an instance's tags tell enough."""
         try:
             return self._store.read()
         except StoreUnreadable:
+            return None
+        except StoreError:
+            if self._intent.promotion is not None:
+                raise
             return None
 
     def _finish(self, one: Candidate, fate: Fate) -> Fate:

@@ -318,6 +318,18 @@ def test_a_document_in_s3_that_cannot_be_read_leaves_the_candidate_to_the_next_r
     assert (tmp_path / "rounds" / f"{ROUND}.json").exists()
 
 
+def test_a_candidate_ends_although_the_document_in_s3_cannot_be_read(
+    start: Callable[..., Worker], region_api: TestRegion, launched: str
+) -> None:
+    worker = start(store=STORE)
+    worker.process.kill()
+    wait_for(lambda: gone(worker.guardian))
+    report = json.loads(worker.report.read_text(encoding="utf-8"))
+    assert (report["failure"], report["left"]) == (None, [])
+    assert region_api.states(launched) == ["terminated"]
+    assert region_api.client().describe_placement_groups()["PlacementGroups"] == []
+
+
 @pytest.mark.parametrize("promotes", [False, True])
 def test_it_needs_no_right_that_its_search_has_not(
     start: Callable[..., Worker],

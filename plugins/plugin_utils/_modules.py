@@ -287,9 +287,9 @@ class RunningModule:
             _raise_if_failed(self._step, found, "ProbeFailed")
         return shown, found
 
-    def clear(self) -> None:
-        """Remove its files, once it has ended."""
-        self._command(f"rm -f {self._progress} {self._results}")
+    def clear(self, *more: str) -> None:
+        """Remove its files, once it has ended, and more that were made for it."""
+        self._command(" ".join(["rm -f", self._progress, self._results, *map(shlex.quote, more)]))
 
 
 def _port_answers(address: str, port: int, timeout_s: float = 1.0) -> bool:

@@ -89,10 +89,14 @@ class TurnTaking:
             self._end_all()
 
     def _end_all(self) -> None:
-        for who in self._running:
-            # What was measured stands whether or not this comes to pass, and the host ends its turns by itself.
-            with contextlib.suppress(AnsibleConnectionFailure, StepFailed):
-                self._end(who)
+        """Let neither begin another turn, and then remove what they wrote.
+
+        What was measured stands whether or not this comes to pass, and a host ends its turns by itself.
+        """
+        for step in (self._stop, self._clear):
+            for who in self._running:
+                with contextlib.suppress(AnsibleConnectionFailure, StepFailed):
+                    step(who)
 
     def pairs(self) -> Iterator[dict[str, Result]]:
         """The turns pair by pair, as they are made: what each of the two measured. Raises BrokeOff."""
@@ -111,16 +115,17 @@ class TurnTaking:
             step="confirm",
         )
 
-    def _end(self, who: str) -> None:
-        """Let a host make no further turn, and remove what it wrote."""
-        stop = shlex.quote(self._stop_path)
-        self._hosts[who].command(f"touch {stop}")
+    def _stop(self, who: str) -> None:
+        self._hosts[who].command(f"touch {shlex.quote(self._stop_path)}")
+
+    def _clear(self, who: str) -> None:
         waited_s = 0.0
-        while self._running[who].look()[1] is None and waited_s <= PATIENCE_S:
-            self._pause(LOOK_S)
-            waited_s += LOOK_S
-        self._running[who].clear()
-        self._hosts[who].command(f"rm -f {stop}")
+        try:
+            while self._running[who].look()[1] is None and waited_s <= PATIENCE_S:
+                self._pause(LOOK_S)
+                waited_s += LOOK_S
+        finally:
+            self._running[who].clear(self._stop_path)
 
     def _turn(self, who: str, number: int) -> Result:
         """One turn of a host; waits for it when it is late. Raises BrokeOff."""

@@ -132,7 +132,7 @@ class Host:
     def command(self, told: str) -> tuple[int, str, str]:
         """What goes with a comparison is written down beside the steps, by its first word."""
         word = told.split(maxsplit=1)[0]
-        if word not in ("touch", "rm"):
+        if word != "touch":
             return self._stage.command(told)
         self._stage.commands.append(f"{self._who} {word}")
         return 0, "", ""
@@ -173,8 +173,8 @@ class Turns:
         self._made.append(probe([endpoint(where["name"], rows, where["host"])], asked["samples"]))
         return {"stage": "turns", "turns": self._made}, None
 
-    def clear(self) -> None:
-        self._stage.commands.append(f"{self._who} cleared")
+    def clear(self, *more: str) -> None:
+        self._stage.commands.append(" ".join([self._who, "cleared", *more]))
 
 
 def make_round(

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from support.plain_client import Call, Calls, run_calls
+from support.stamped_echo import medians_us
 from support.syn_rig import LONGEST_LIFE_S, Behaviour, OpenRig, SynRig, Truth, cpus
 
 ADDRESS, OTHER = "198.19.248.11", "198.19.248.12"
@@ -200,3 +201,11 @@ def test_a_rig_ends_by_itself(syn_rig: OpenRig) -> None:
     owner = rig.owner
     assert owner is not None
     assert owner.wait(timeout=30) == 0
+
+
+def test_the_kernel_s_stamps_of_datagrams_say_the_same(syn_rig: OpenRig) -> None:
+    rig = syn_rig({ADDRESS: Behaviour(100), OTHER: Behaviour(300)})
+    away_us = medians_us([ADDRESS, OTHER], rig.command([]), count=200, gap_s=0.0, cpu=cpus()[0])
+    # Its way to the device and back is the same for both, whatever it is here.
+    assert away_us[OTHER] - away_us[ADDRESS] == pytest.approx(200, abs=5)
+    assert away_us[ADDRESS] == pytest.approx(100, abs=10)

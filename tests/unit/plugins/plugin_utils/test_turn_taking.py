@@ -22,6 +22,7 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._turn_taking import
 from support.stage import Host, Stage
 
 TURN_S = 0.6
+CLEARED = "cleared /tmp/round-1.stop"
 PROBE = {"endpoints": [{"name": "one", "host": "one.example.com", "addresses": ["198.19.3.1"]}], "samples": 100}
 
 
@@ -78,7 +79,8 @@ def test_both_are_ended_and_nothing_stays_behind(tmp_path: Path, after: int) -> 
     with taking(stage, tmp_path) as turns:
         for _pair in zip(range(after), turns.pairs()):
             pass
-    assert stage.commands == [f"{who} {did}" for who in ("champion", "newcomer") for did in ("touch", "cleared", "rm")]
+    # Neither goes on while the other is waited for.
+    assert stage.commands == [f"{who} {did}" for did in ("touch", CLEARED) for who in ("champion", "newcomer")]
 
 
 def test_who_breaks_off_is_named_and_the_other_is_ended(tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_who_breaks_off_is_named_and_the_other_is_ended(tmp_path: Path) -> None:
         "code": "ConnectionLost",
         "message": "the connection was lost",
     }
-    assert "newcomer cleared" in stage.commands
+    assert f"newcomer {CLEARED}" in stage.commands
 
 
 def test_the_first_is_ended_when_the_second_does_not_start(tmp_path: Path) -> None:
@@ -99,7 +101,7 @@ def test_the_first_is_ended_when_the_second_does_not_start(tmp_path: Path) -> No
     with pytest.raises(BrokeOff) as raised, taking(stage, tmp_path):
         raise AssertionError("there is nobody to take turns with")
     assert raised.value.failure["who"] == "newcomer"
-    assert stage.commands == ["champion touch", "champion cleared", "champion rm"]
+    assert stage.commands == ["champion touch", f"champion {CLEARED}"]
 
 
 def test_a_turn_that_never_comes_is_given_up(tmp_path: Path) -> None:
@@ -138,9 +140,9 @@ def test_a_look_reads_progress_and_result_at_once() -> None:
     seen = running(['{"stage": "turns", "turns": []}\n{"started": 1}', '\n{"turns": [1], "finished": 1}'], told)
     assert seen.look() == ({"stage": "turns", "turns": []}, None)
     assert seen.look() == (None, {"turns": [1], "finished": 1})
-    seen.clear()
+    seen.clear("/tmp/p 1.stop")
     assert told[0] == "cat '/tmp/p 1.json' 2>/dev/null; echo; cat /root/.ansible_async/j1"
-    assert told[-1] == "rm -f '/tmp/p 1.json' /root/.ansible_async/j1"
+    assert told[-1] == "rm -f '/tmp/p 1.json' /root/.ansible_async/j1 '/tmp/p 1.stop'"
 
 
 def test_a_module_that_failed_says_why_and_leaves_nothing() -> None:

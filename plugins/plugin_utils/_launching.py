@@ -113,16 +113,28 @@ class Launching:
         )
 
     def drop_group(self) -> None:
-        """Delete the group of a failed launch at once."""
-        self._round.keeper.note_if_possible("drop_group")
-        self._round.modules.run(
-            f"{COLLECTION}.placement_group",
-            "drop_group",
-            state="absent",
-            name=self._round.group,
-            wait=False,
-            settle_timeout=10,
-        )
+        """Delete the group of a failed launch at once.
+
+        A launch whose every answer was lost may have made an instance all the same: then the group is in use, and the
+        sweep of a later round ends what is in it.
+        """
+        round_ = self._round
+        round_.keeper.note_if_possible("drop_group")
+        try:
+            round_.modules.run(
+                f"{COLLECTION}.placement_group",
+                "drop_group",
+                state="absent",
+                name=round_.group,
+                wait=False,
+                settle_timeout=10,
+            )
+        except StepFailed as error:
+            if error.hopeless:
+                raise
+            round_.memory.pending_groups.append(round_.group)
+            round_.keeper.leave_unfinished()
+            round_.say(f"{round_.group} is not deleted yet: {error.code}")
 
     def sweep(self) -> None:
         """Delete the groups of discarded candidates that have terminated by now, while the probe runs."""

@@ -16,10 +16,13 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.launch import Launcher
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.reap import Reaper
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search import champion_store
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import MendableStore
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stores import open_store
 from ansible_collections.lowlatency.ec2.plugins.modules import candidate_instance, candidate_instance_info, reap
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils import _intents, _keeper, _reports
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils import _guardian_report, _intents, _keeper, _reports
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian_report import end_round
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
+from support.fake_s3 import BUCKET, KEY, FakeS3, Objects
 from support.rounds import rack_probe
 from support.stage import Stage, make_round
 from support.tiny_ec2 import TinyEc2
@@ -80,9 +83,8 @@ class DirectStage(Stage):
             return getattr(self, f"_{module.rpartition('.')[2]}")(given)
         except Ec2Error as error:
             told = error.kwargs.get("error") or {}
-            raise StepFailed(
-                step, str(error.code or told.get("code") or "BadInput"), str(error), error.kwargs
-            ) from error
+            lost = type(error.exception).__name__ if error.exception else "BadInput"
+            raise StepFailed(step, str(error.code or told.get("code") or lost), str(error), error.kwargs) from error
 
     def _candidate_instance(self, given: dict[str, t.Any]) -> dict[str, t.Any]:
         options = {name: spec.get("default") for name, spec in candidate_instance.ARGUMENT_SPEC.items()} | given
@@ -138,15 +140,43 @@ class Silent:
         """Nothing."""
 
 
+class PointedS3(FakeS3):
+    """A client of the bucket whose requests are points at which a controller may end."""
+
+    def __init__(self, objects: Objects, reach: t.Callable[[str], None]) -> None:
+        super().__init__(objects)
+        self._reach = reach
+
+    def _carry_out(self, action: str, request: t.Callable[[], dict[str, t.Any]]) -> dict[str, t.Any]:
+        self._reach(f"before {action}")
+        answer = super()._carry_out(action, request)
+        self._reach(f"after {action}")
+        return answer
+
+
 class World:
     """A region, a folder of reports, and the runs of a search in them."""
 
-    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, in_s3: bool = False) -> None:
         self.folder = folder
         self.points = Points()
-        self.ec2 = TinyEc2(self.points.reach)
+        self.ec2 = TinyEc2(self._reach)
+        self.objects = Objects()
+        self.champion_store = f"s3://{BUCKET}/{KEY}" if in_s3 else None
+        self.sleep: t.Callable[[float], None] = lambda _s: None
         self._patch = patch
         self._watch_writes()
+        patch.setattr(_guardian_report, "connect", lambda *_given: self._s3())
+
+    def _reach(self, point: str) -> None:
+        self.points.reach(point)
+
+    def _s3(self) -> PointedS3:
+        return PointedS3(self.objects, self._reach)
+
+    def store(self) -> MendableStore:
+        """The store as a controller opens it."""
+        return open_store(self.champion_store, str(self.folder), self._s3)
 
     def _watch_writes(self) -> None:
         # Nobody pulls a plug here, and there are thousands of writes.
@@ -184,23 +214,33 @@ class World:
         assert found is not None
         return str(found) if alive else f"{found.machine}:{found.pid}:{found.start_ticks - 1}:slot-1"
 
+    def stage(self) -> DirectStage:
+        """What a round acts on."""
+        return DirectStage(self.ec2, self.points)
+
     def round(self, best_us: float, *, alive: bool, **options: t.Any) -> dict[str, t.Any]:
         """A round of a run of its own, whose candidate measures this."""
-        stage = DirectStage(self.ec2, self.points)
+        stage = self.stage()
         stage.probe = rack_probe(best_us)
         made = make_round(
-            self.folder, stage, owner=self.owner(alive=alive), guardians=InProcess(self), confirm=False, **options
+            self.folder,
+            stage,
+            owner=self.owner(alive=alive),
+            guardians=InProcess(self),
+            store=self.store(),
+            confirm=False,
+            **options,
         )
         return made.run()
 
     def act_as_guardian(self, intent: _intents.Intent) -> dict[str, t.Any]:
         job = {
             "reports_dir": str(self.folder),
-            "champion_store": None,
+            "champion_store": self.champion_store,
             "aws": {},
             "access": {"known_hosts": str(self.folder / "known_hosts")},
         }
-        return end_round(job, intent.to_dict(), lambda _promotion: None, Never, client=self.ec2, sleep=lambda _s: None)
+        return end_round(job, intent.to_dict(), lambda _promotion: None, Never, client=self.ec2, sleep=self.sleep)
 
     def open_intents(self) -> list[_intents.Intent]:
         return list(_intents.open_intents(str(self.folder), lambda _text: None))
@@ -213,7 +253,8 @@ class World:
             stage.run("lowlatency.ec2.reap", "reap", search_id="test", survivors=sorted(self.survivors() | promoting))
 
     def state(self) -> champion_store.State:
-        return champion_store.FileChampionStore(self.folder / "champion_state.json").read()
+        """What the document holds, as somebody sees it who has no part in all this."""
+        return open_store(self.champion_store, str(self.folder), lambda: FakeS3(self.objects)).read()
 
     def champion(self) -> dict[str, t.Any] | None:
         sitting = self.state().champion

@@ -36,10 +36,18 @@ ENDINGS = {
 }
 
 
-def interrupted(folder: Path, patch: pytest.MonkeyPatch, case: Case, kill_at: int | None, hides_for: int = 0) -> World:
+def interrupted(
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    case: Case,
+    kill_at: int | None,
+    hides_for: int = 0,
+    *,
+    in_s3: bool = False,
+) -> World:
     """A world in which the newcomer's round has ended at this point, counted from 1, or at its end."""
     folder.mkdir()
-    world = World(folder, patch)
+    world = World(folder, patch, in_s3)
     if case.sitting_us is not None:
         world.round(case.sitting_us, alive=False)
     world.points.seen.clear()
@@ -136,7 +144,7 @@ def exposed(world: World, instance_id: str) -> list[str]:
     return found
 
 
-def points_of(folder: Path, case: Case) -> list[str]:
+def points_of(folder: Path, case: Case, *, in_s3: bool = False) -> list[str]:
     """Every call and write of a round that ends so, each before and after."""
     with pytest.MonkeyPatch.context() as patch:
-        return list(interrupted(folder, patch, case, None).points.seen)
+        return list(interrupted(folder, patch, case, None, in_s3=in_s3).points.seen)

@@ -10,7 +10,7 @@ import typing as t
 from pathlib import Path
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import FileChampionStore
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import ChampionStore, FileChampionStore
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGone
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports
@@ -184,6 +184,7 @@ def make_round(
     *,
     owner: str = "machine:1:2:slot-1",
     guardians: t.Any = None,
+    store: ChampionStore | None = None,
     **changed: t.Any,
 ) -> Round:
     key = folder / "key.pem"
@@ -214,7 +215,7 @@ def make_round(
         owner=owner,
         modules=t.cast(t.Any, stage),
         connect=lambda **where: t.cast(t.Any, Host(stage, **where)),
-        store=FileChampionStore(folder / "champion_state.json"),
+        store=store or FileChampionStore(folder / "champion_state.json"),
         reports=Reports(str(folder)),
         guard=t.cast(t.Any, stage),
         memory=memory or SlotMemory(),

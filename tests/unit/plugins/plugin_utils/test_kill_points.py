@@ -22,19 +22,19 @@ from support.kill_points import (
 )
 
 
-@pytest.mark.parametrize("hides_for", [0, 3])
+@pytest.mark.parametrize(("in_s3", "hides_for"), [(False, 0), (False, 3), (True, 0)], ids=["file", "hidden", "s3"])
 @pytest.mark.parametrize("guardian", [True, False], ids=["guardian", "both dead"])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_whatever_the_last_call_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, guardian: bool, hides_for: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, guardian: bool, in_s3: bool, hides_for: int
 ) -> None:
     case = ENDINGS[ending]
-    points = points_of(tmp_path / "whole", case)
+    points = points_of(tmp_path / "whole", case, in_s3=in_s3)
     assert len(points) > 30
     wrong: dict[str, list[str]] = {}
     for number, point in enumerate(points, 1):
         with monkeypatch.context() as patch:
-            world = interrupted(tmp_path / str(number), patch, case, number, hides_for)
+            world = interrupted(tmp_path / str(number), patch, case, number, hides_for, in_s3=in_s3)
             best, kept = judged_best(world), kept_for_another_reason(world)
             found = put_away(world) if guardian else []
             next_run(world)

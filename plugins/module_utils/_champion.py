@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import datetime
 import typing as t
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ._ec2 import calls
 from ._ec2.candidate import present
 from ._ec2.client import Client, Ec2Error
+from ._ec2.reap_plan import parse_time
 from ._ec2.transformations import (
     LIVE_STATES,
     TAG_EXPIRES_AT,
@@ -44,6 +45,7 @@ from ._search.champion_tags import (
     tags_of,
 )
 from ._search.decision import champion_figure_us, check_same_measure
+from ._search.intents import Intent, open_intents
 
 Instance = Mapping[str, t.Any]
 Options = Mapping[str, t.Any]
@@ -117,6 +119,20 @@ def places_of(state: State, instance_id: str) -> list[str]:
     return [name for name, named in ids.items() if instance_id in named]
 
 
+def promoting(open_rounds: Iterable[Intent], now: datetime.datetime) -> list[str]:
+    """The instances whose promotion had begun when their round was interrupted, while their time is not up.
+
+    What becomes of them is for the next search to say; when none comes, their tags decide as for any other.
+    """
+    found = {str(each.instance_id) for each in open_rounds if each.promotion and not _is_past(each.expires_at, now)}
+    return sorted(found)
+
+
+def _is_past(text: str, now: datetime.datetime) -> bool:
+    moment = parse_time(text)
+    return moment is not None and moment <= now
+
+
 # -- acts -----------------------------------------------------------------------------------------------
 
 
@@ -143,19 +159,25 @@ class Seat:
         after, aside = acts[self._options["state"]](reading)
         changed = self._instance_changed or aside is not None or _content(after) != _content(reading.state)
         mended = self._options["state"] == "rebuilt"
+        notes = list(reading.notes)
         return {
             "changed": changed or (mended and reading.problem is not None),
             "store": self._store.name,
             "document": after.to_dict(),
             "survivors": sorted(after.survivors()),
+            "promoting": promoting(self._open_rounds(notes), datetime.datetime.now(datetime.timezone.utc)),
             "instances": plain(self._instances(after)),
             "problem": None if mended else reading.problem,
-            "notes": list(reading.notes),
+            "notes": notes,
             "set_aside": aside,
             "diff": changed_parts(_content(reading.state), _content(after)),
         }
 
     # reading
+
+    def _open_rounds(self, notes: list[str]) -> list[Intent]:
+        reports_dir = self._options["reports_dir"]
+        return list(open_intents(reports_dir, notes.append)) if reports_dir else []
 
     def _read(self) -> Reading:
         try:

@@ -166,6 +166,14 @@ survivors:
   type: list
   elements: str
   sample: [i-0123456789abcdef0]
+promoting:
+  description:
+    - The ids of instances whose promotion had begun when their round was interrupted, from O(reports_dir). The next
+      search finishes it. An instance whose lifetime as a candidate is over is not among them.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 instances:
   description: The instances that the document names, as EC2 shows them.
   returned: success
@@ -219,7 +227,9 @@ problem:
   type: str
   sample: /srv/reports/champion_state.json is no champion's document
 notes:
-  description: A line for each survivor whose tags cannot be used, where the document was made from tags.
+  description:
+    - A line for each survivor whose tags cannot be used, where the document was made from tags, and for each round in
+      O(reports_dir) that cannot be read.
   returned: success
   type: list
   elements: str

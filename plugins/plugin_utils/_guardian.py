@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.ownership import current_owner, start_ticks
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._intents import Intent, report_path
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents import Intent, report_path
 
 PROGRAM = Path(__file__).with_name("_guardian_process.py")
 

@@ -32,6 +32,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_st
     StoreUnreadable,
 )
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import ChampionMismatch
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents import Intent
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.interruption import (
     FINISH,
     KEEP,
@@ -40,7 +41,6 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._search.interruptio
     fate_of,
     promoted,
 )
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._intents import Intent
 
 #: Seconds in which everything is to be done, and how long is waited for one instance to show, one group to empty.
 LIMIT_S = 55.0

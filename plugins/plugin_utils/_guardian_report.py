@@ -17,10 +17,7 @@ from datetime import datetime, timezone
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Client
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.direct import connect
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import StoreError
-from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stores import open_store
-from ansible_collections.lowlatency.ec2.plugins.module_utils._whole_file import write_whole
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian_acts import Ending
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._intents import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents import (
     Intent,
     IntentUnreadable,
     read_intent,
@@ -28,6 +25,9 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._intents import (
     report_path,
     write_intent,
 )
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stores import open_store
+from ansible_collections.lowlatency.ec2.plugins.module_utils._whole_file import write_whole
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian_acts import Ending
 
 USER_AGENT = "lowlatency.ec2-guardian"
 

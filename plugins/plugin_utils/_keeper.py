@@ -13,10 +13,7 @@ from types import TracebackType
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import launch_plan, ownership
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.reap_plan import parse_time
-from ansible_collections.lowlatency.ec2.plugins.module_utils._whole_file import locked
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGone
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian import HAND_OVER_S, Guardian, Guardians
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._intents import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents import (
     Intent,
     folder_of,
     open_intents,
@@ -24,6 +21,9 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._intents import (
     report_path,
     write_intent,
 )
+from ansible_collections.lowlatency.ec2.plugins.module_utils._whole_file import locked
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGone
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian import HAND_OVER_S, Guardian, Guardians
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._open_rounds import BOARD
 

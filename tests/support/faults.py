@@ -30,7 +30,19 @@ from support.tiny_ec2 import TinyEc2, refused
 THROTTLED, SERVER_ERROR, LOST, DISK_FULL = "throttled", "server error", "answer lost", "disk full"
 KILLED, NO_CAPACITY, SLOW_BOOT, HIDDEN = "killed", "no capacity", "slow boot", "hidden for a while"
 NO_SSH, PROBE_DIES, TIMER_STAYS = "no ssh", "probe dies", "timer stays"
-ALL = (THROTTLED, SERVER_ERROR, LOST, DISK_FULL, KILLED, NO_CAPACITY, SLOW_BOOT, HIDDEN, NO_SSH, PROBE_DIES, TIMER_STAYS)
+ALL = (
+    THROTTLED,
+    SERVER_ERROR,
+    LOST,
+    DISK_FULL,
+    KILLED,
+    NO_CAPACITY,
+    SLOW_BOOT,
+    HIDDEN,
+    NO_SSH,
+    PROBE_DIES,
+    TIMER_STAYS,
+)
 
 #: What a round may end with beside its result; the playbook tells it and ends.
 BROKE_OFF = (StepFailed, StoreError, ReportsError, ValueError)

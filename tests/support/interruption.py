@@ -15,11 +15,11 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import candida
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Ec2Error
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.launch import Launcher
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.reap import Reaper
-from ansible_collections.lowlatency.ec2.plugins.module_utils._search import champion_store
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search import champion_store, intents
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import MendableStore
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stores import open_store
 from ansible_collections.lowlatency.ec2.plugins.modules import candidate_instance, candidate_instance_info, reap
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils import _guardian_report, _intents, _keeper, _reports
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils import _guardian_report, _keeper, _reports
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian_report import end_round
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
 from support.fake_s3 import BUCKET, KEY, FakeS3, Objects
@@ -118,10 +118,10 @@ class InProcess:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def watch(self, intent: _intents.Intent) -> Silent:
+    def watch(self, intent: intents.Intent) -> Silent:
         return Silent()
 
-    def finish(self, intent: _intents.Intent) -> dict[str, t.Any] | None:
+    def finish(self, intent: intents.Intent) -> dict[str, t.Any] | None:
         return self._world.act_as_guardian(intent)
 
 
@@ -130,7 +130,7 @@ class Silent:
 
     owner = "nowhere:1:1:guardian"
 
-    def tell(self, intent: _intents.Intent) -> None:
+    def tell(self, intent: intents.Intent) -> None:
         """Nothing: the file says it."""
 
     def goodbye(self) -> None:
@@ -182,7 +182,7 @@ class World:
         # Nobody pulls a plug here, and there are thousands of writes.
         self._patch.setattr(os, "fsync", lambda _handle: None)
         for owner, name in (
-            (_intents, "write_whole"),
+            (intents, "write_whole"),
             (champion_store, "write_whole"),
             (_keeper, "remove_intent"),
         ):
@@ -233,7 +233,7 @@ class World:
         )
         return made.run()
 
-    def act_as_guardian(self, intent: _intents.Intent) -> dict[str, t.Any]:
+    def act_as_guardian(self, intent: intents.Intent) -> dict[str, t.Any]:
         job = {
             "reports_dir": str(self.folder),
             "champion_store": self.champion_store,
@@ -242,8 +242,8 @@ class World:
         }
         return end_round(job, intent.to_dict(), lambda _promotion: None, Never, client=self.ec2, sleep=self.sleep)
 
-    def open_intents(self) -> list[_intents.Intent]:
-        return list(_intents.open_intents(str(self.folder), lambda _text: None))
+    def open_intents(self) -> list[intents.Intent]:
+        return list(intents.open_intents(str(self.folder), lambda _text: None))
 
     def reap(self) -> None:
         """What a run of the playbook does before its first round, and after its last."""

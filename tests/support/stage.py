@@ -10,7 +10,10 @@ import typing as t
 from pathlib import Path
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import ChampionStore, FileChampionStore
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import (
+    ChampionStore,
+    FileChampionStore,
+)
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGone
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports

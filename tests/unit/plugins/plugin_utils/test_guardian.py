@@ -37,7 +37,7 @@ WORKER = textwrap.dedent(
     """
     import json, os, subprocess, sys
     from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian import Guardians
-    from ansible_collections.lowlatency.ec2.plugins.plugin_utils._intents import Intent, write_intent
+    from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents import Intent, write_intent
     os.setsid()
     given = json.loads(sys.argv[1])
     intent = Intent(**given["intent"])

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import ownership
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils import _intents, _keeper
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._intents import (
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search import intents
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents import (
     Intent,
     IntentUnreadable,
     open_intents,
@@ -23,6 +23,7 @@ from ansible_collections.lowlatency.ec2.plugins.plugin_utils._intents import (
     remove_intent,
     write_intent,
 )
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils import _keeper
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._keeper import describe, is_over
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._open_rounds import Board, interrupted_line
@@ -123,8 +124,8 @@ class FullDisk:
     """Writes go through until the disk is full."""
 
     def __init__(self, patch: pytest.MonkeyPatch, after: int) -> None:
-        self._left, self._write = after, _intents.write_whole
-        patch.setattr(_intents, "write_whole", self._limited)
+        self._left, self._write = after, intents.write_whole
+        patch.setattr(intents, "write_whole", self._limited)
 
     def _limited(self, *given: t.Any) -> None:
         self._left -= 1

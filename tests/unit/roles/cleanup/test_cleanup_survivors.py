@@ -9,10 +9,12 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents import Intent, write_intent
 from support.leftovers import GONE, PAST, Leftovers
 from support.region import TestRegion, Vpc
 from support.rounds import champion
@@ -78,6 +80,38 @@ def test_what_the_document_names_stays_whatever_its_tags_say(leftovers: Leftover
     assert code == 0, told
     assert leftovers.live() == {*named.values(), by_tag}
     assert leftovers.groups() == {"g-champion", "g-anchor", "g-qualified", "g-tag"}
+
+
+def test_what_was_being_promoted_is_left_to_the_next_search_until_its_time_is_up(
+    leftovers: Leftovers, tmp_path: Path
+) -> None:
+    soon = (datetime.now(timezone.utc) + timedelta(minutes=5)).isoformat()
+    open_one = leftovers.round("g-open", expires_at=soon, owner=GONE)
+    late_one = leftovers.round("g-late", expires_at=PAST, owner=GONE)
+    for instance_id, expires_at in ((open_one, soon), (late_one, PAST)):
+        write_intent(str(tmp_path), intent_of(instance_id, expires_at))
+    leftovers.round("g-left", expires_at=soon, owner=GONE)
+
+    code, told = cleanup(leftovers, tmp_path)
+    assert code == 0, told
+    assert leftovers.live() == {open_one}
+    assert leftovers.groups() == {"g-open"}
+
+
+def intent_of(instance_id: str, expires_at: str) -> Intent:
+    """A round that was interrupted while it promoted this one."""
+    return Intent(
+        round_id=f"round-of-{instance_id}",
+        search_id="tokyo",
+        slot="slot-1",
+        owner=GONE,
+        group="g",
+        expires_at=expires_at,
+        began_at=PAST,
+        step="promote",
+        instance_id=instance_id,
+        promotion={"record": {"instance_id": instance_id}},
+    )
 
 
 @pytest.mark.parametrize("broken", ["", "[]", '{"champion": {"instance_id"', '{"foreign": 1}'])

@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private: what a round is about to do, written down before it is done.
+"""What a round is about to do, written down before it is done.
+
+Private to lowlatency.ec2: its interface may change at any time.
 
 One JSON file a round under C(<search_reports_dir>/rounds), replaced whole, removed when the round has ended properly.
 Whoever finds one whose owner has ended knows what may exist: the group by its name, the instance by its round's tag
@@ -18,7 +20,7 @@ import os
 import typing as t
 from collections.abc import Iterator, Mapping
 
-from ansible_collections.lowlatency.ec2.plugins.module_utils._whole_file import write_whole
+from .._whole_file import write_whole
 
 SCHEMA_VERSION = 1
 FOLDER = "rounds"

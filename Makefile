@@ -87,7 +87,7 @@ bench-full: setup ## The same, and the longer forms: more samples, more seeds, m
 	@tools/bench.sh delay_line probe time_wait verdicts reap rounds search_modes tuning \
 		'search_modes --seeds 1 2 3 4 5 --samples 10000' truth gate
 
-chaos: setup ## Kill real searches at their API calls, in a lab, and print what became of each
+chaos: setup ## Kill real searches at their API calls and writes, in a lab, and print what became of each (PYTEST_ARGS='--every 5')
 	.venv/bin/python -m pytest tests/chaos -s $(PYTEST_ARGS)
 
 clean: lab-down ## Take the lab down and remove what make setup made

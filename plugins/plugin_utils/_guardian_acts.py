@@ -152,13 +152,7 @@ class Ending:
         return [candidate_of(one) for one in found]
 
     def _group_is_gone(self) -> bool:
-        try:
-            calls.delete_placement_group(self._client, self._intent.group)
-        except Ec2Error as error:
-            if error.code != IN_USE:
-                raise
-            return False
-        return True
+        return self._deleted(self._intent.group)
 
     # -- an instance --------------------------------------------------------------------------------
 
@@ -266,13 +260,8 @@ class Ending:
         """Delete a group once what was in it has ended; the group of an instance that stays is left alone."""
         until_s = self._clock() + self._time_left_s(EMPTIES_S)
         while True:
-            try:
-                if calls.delete_placement_group(self._client, name):
-                    self.did.append(f"deleted the placement group {name}")
+            if self._deleted(name):
                 return
-            except Ec2Error as error:
-                if error.code != IN_USE:
-                    raise
             holds = self._held(name)
             if any(one["state"] not in ENDING_STATES for one in holds):
                 return
@@ -281,6 +270,17 @@ class Ending:
                 self._leave("placement_group", name, ids or IN_USE)
                 return
             self._sleep(PAUSE_S)
+
+    def _deleted(self, name: str) -> bool:
+        """Ask for the end of a group; false while it is in use."""
+        try:
+            if calls.delete_placement_group(self._client, name):
+                self.did.append(f"deleted the placement group {name}")
+        except Ec2Error as error:
+            if error.code != IN_USE:
+                raise
+            return False
+        return True
 
     def _held(self, name: str) -> list[Candidate]:
         found = calls.describe_instances(self._client, filters_of({"placement-group-name": name}, None))

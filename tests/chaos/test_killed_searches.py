@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Searches that are killed at their API calls, in a lab: real processes, real ssh, a real guardian.
+"""Searches that are killed at each API call and each write of a round, in a lab: real processes, ssh and guardians.
 
-The unit tests end a round in process at each call and each write; here a sample of the calls is taken with the three
-ways in which a controller dies. `make chaos` prints the table.
+The unit tests end a round in process at each call and each write, before and after it. Here the same is done to real
+searches, in the three ways in which a controller dies, which take turns from one point to the next. Each killed search
+is the next run of the one before it. `make chaos` prints the table; `--every N` takes one point in N.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import pytest
 from support.killing_proxy import KillingProxy, killing_proxy
 from support.lab import Lab, lab
 from support.whole_run import descendants
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(14_400)]
 
 SITE = Path(__file__).with_name("killing_site")
 NOTHING_MEETS = {"median_us": 1, "best_us": 1}
 FORMS = ("main KILL", "main HUP", "main and workers KILL")
 #: How the interrupted round would have ended, and the sitting champion's figure that makes it end so.
 SITTING_US = {"discard": 1.0, "promote": 9999.0}
+BUCKET, KEY = "champions", "chaos.json"
 
 
 @dataclass
@@ -42,6 +45,7 @@ class Stand:
     lab: Lab
     proxy: KillingProxy
     url: str
+    store: str
 
     def search(self, **more: t.Any) -> dict[str, t.Any]:
         return {
@@ -50,35 +54,79 @@ class Stand:
             "search_confirm": False,
             "search_criteria": NOTHING_MEETS,
             "search_id": "chaos",
+            "search_champion_store": None if self.store == "file" else f"s3://{BUCKET}/{KEY}",
             **more,
         }
 
+    def state(self) -> dict[str, t.Any]:
+        """The champion's document."""
+        if self.store == "file":
+            return self.lab.state()
+        body = self.s3().get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
+        return t.cast("dict[str, t.Any]", json.loads(body))
+
     def give_champion(self, best_us: float) -> str:
         """Let the sitting champion's figure be such that the next candidate surely loses or wins."""
-        path = self.lab.reports / "champion_state.json"
-        state = json.loads(path.read_text(encoding="utf-8"))
+        state = self.state()
         state["champion"]["best_us"] = best_us
-        path.write_text(json.dumps(state), encoding="utf-8")
+        text = json.dumps(state)
+        if self.store == "file":
+            (self.lab.reports / "champion_state.json").write_text(text, encoding="utf-8")
+        else:
+            self.s3().put_object(Bucket=BUCKET, Key=KEY, Body=text.encode())
         return str(state["champion"]["instance_id"])
 
+    def s3(self) -> t.Any:
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{4566 + self.lab.index}",
+            region_name="ap-northeast-1",
+            aws_access_key_id="lab",
+            aws_secret_access_key="test",
+        )
 
-@pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+
+@pytest.fixture(scope="module", params=["file", "s3"])
+def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     with (
         lab(tmp_path_factory.mktemp("chaos"), lab_seed=4, probe_samples=100) as mine,
         killing_proxy(4566 + mine.index) as (proxy, url),
     ):
-        made = Stand(mine, proxy, url)
+        made = Stand(mine, proxy, url, request.param)
+        if made.store == "s3":
+            made.s3().create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"})
         mine.play("search", **made.search())
         yield made
 
 
-@pytest.fixture(scope="module")
-def table() -> Iterator[list[str]]:
-    rows = ["| ending | killed | form | found by the guardian | it did | late calls | after the next run |"]
-    rows.append("| --- | --- | --- | --- | --- | --- | --- |")
-    yield rows
-    print("\n" + "\n".join(rows))
+@dataclass(frozen=True)
+class Point:
+    """Where a controller ends: before or after the call or the write of that number, from 1 on."""
+
+    kind: str
+    number: int
+    before: bool
+
+    @property
+    def when(self) -> str:
+        return "before" if self.before else "after"
+
+
+def points_of(stand: Stand, ending: str) -> tuple[list[Point], int]:
+    """Every point of a whole round that ends so, and how many of them are calls."""
+    stand.give_champion(SITTING_US[ending])
+    stand.proxy.arm(0, before=True, kill=None)
+    counted = stand.lab.folder / "writes"
+    counted.write_text("", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KILLED_SEARCH", f"0 before {counted}")
+        patch.setenv("PYTHONPATH", str(SITE))
+        stand.lab.play("search", **stand.search(aws_endpoint_url=stand.url))
+    calls, writes = len(stand.proxy.seen), len(counted.read_text(encoding="utf-8").splitlines())
+    assert calls > 5 and writes > 3
+    kinds = [("call", calls), ("write", writes)]
+    points = [Point(kind, n, before) for kind, most in kinds for n in range(1, most + 1) for before in (True, False)]
+    return points, calls
 
 
 def kill(process: subprocess.Popen[str], form: str) -> None:
@@ -102,9 +150,12 @@ def interrupted_reports(mine: Lab) -> set[str]:
     return {path.name for path in mine.reports.glob("interrupted_*.json")}
 
 
-def wait_for_report(mine: Lab, before: set[str]) -> dict[str, t.Any]:
+def wait_for_report(mine: Lab, before: set[str]) -> dict[str, t.Any] | None:
+    """The report of the guardian; None when the round had ended before the controller did."""
     for _look in range(900):
         new = interrupted_reports(mine) - before
+        if not new and not list((mine.reports / "rounds").glob("*.json")):
+            return None
         if new:
             text = (mine.reports / new.pop()).read_text(encoding="utf-8")
             return t.cast("dict[str, t.Any]", json.loads(text))
@@ -112,90 +163,106 @@ def wait_for_report(mine: Lab, before: set[str]) -> dict[str, t.Any]:
     raise AssertionError("no guardian told of the round within 90 s")
 
 
-def run_killed(stand: Stand, at: int, *, before: bool, form: str) -> dict[str, t.Any]:
-    """Run a round until this call, and return the guardian's report."""
+def run_killed(stand: Stand, point: Point, form: str) -> dict[str, t.Any] | None:
+    """Run a round until this point, and return the guardian's report; None when the round was over before it."""
     old = interrupted_reports(stand.lab)
-    playing = stand.lab.playing("search", **stand.search(aws_endpoint_url=stand.url))
-    with playing as process:
-        stand.proxy.arm(at, before=before, kill=lambda: kill(process, form))
+    if point.kind == "write":
+        return _killed_at_write(stand, point, form, old)
+    with stand.lab.playing("search", **stand.search(aws_endpoint_url=stand.url)) as process:
+        stand.proxy.arm(point.number, before=point.before, kill=lambda: kill(process, form))
         process.wait(300)
-    assert stand.proxy.killed_at_s is not None, f"the round made {len(stand.proxy.seen)} calls: {stand.proxy.seen}"
-    return wait_for_report(stand.lab, old)
+    return None if stand.proxy.killed_at_s is None else wait_for_report(stand.lab, old)
 
 
-def run_killed_at_write(stand: Stand, at: int, *, before: bool, form: str) -> dict[str, t.Any]:
-    """Run a round until this write of an intent or of the champion's document, and return the guardian's report."""
-    old = interrupted_reports(stand.lab)
+def _killed_at_write(stand: Stand, point: Point, form: str, old: set[str]) -> dict[str, t.Any] | None:
     stand.proxy.arm(0, before=True, kill=None)
-    told = {"KILLED_SEARCH": f"{at} {'before' if before else 'after'} {form}", "PYTHONPATH": str(SITE)}
+    told = {"KILLED_SEARCH": f"{point.number} {point.when} {form}", "PYTHONPATH": str(SITE)}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in told.items():
             patch.setenv(name, value)
         with stand.lab.playing("search", **stand.search(aws_endpoint_url=stand.url)) as process:
             process.wait(300)
-            stand.proxy.killed_at_s = time.time()
-    assert process.returncode in (-signal.SIGKILL, -signal.SIGHUP), f"there are fewer than {at} writes"
+    if process.returncode not in (-signal.SIGKILL, -signal.SIGHUP):
+        return None
+    stand.proxy.killed_at_s = time.time()
     return wait_for_report(stand.lab, old)
 
 
-#: From 1, CreatePlacementGroup, on. The last ones of a promotion come after its verdict.
-SAMPLE = [
-    ("discard", 1, False, "main KILL"),
-    ("discard", 5, False, "main and workers KILL"),
-    ("discard", 7, True, "main HUP"),
-    ("promote", 9, True, "main and workers KILL"),
-    ("promote", 12, False, "main KILL"),
-    ("promote", 15, False, "main HUP"),
-]
-
-
-#: Writes: the group's intent twice (without and with the guardian), launch, launched, promote or discard, the document.
-WRITES = [
-    ("discard", 3, False, "main and workers KILL"),
-    ("promote", 5, True, "main KILL"),
-    ("promote", 6, False, "main HUP"),
-]
-
-
-@pytest.mark.parametrize(("ending", "at", "before", "form"), WRITES)
-def test_a_search_that_is_killed_at_a_write_leaves_one_champion_and_nothing_else(
-    stand: Stand, table: list[str], ending: str, at: int, before: bool, form: str
+@pytest.mark.parametrize("ending", SITTING_US)
+def test_killed_searches_leave_one_champion_and_nothing_else(
+    stand: Stand, ending: str, request: pytest.FixtureRequest
 ) -> None:
-    sitting = stand.give_champion(SITTING_US[ending])
-    report = run_killed_at_write(stand, at, before=before, form=form)
-    settle(stand, table, sitting, report, f"{ending} | {'before' if before else 'after'} write {at} | {form}")
+    points, calls = points_of(stand, ending)
+    every = request.config.getoption("--every")
+    rows, over = [], 0
+    print(f"\n{stand.store}, {ending}: {calls} calls and {len(points) // 2 - calls} writes")
+    print("| killed | form | found by the guardian | it did | took, s | late calls | champion |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    for turn, point in enumerate(points[::every]):
+        form = FORMS[turn % len(FORMS)]
+        sitting = stand.give_champion(SITTING_US[ending])
+        report = run_killed(stand, point, form)
+        if stand.proxy.killed_at_s is None:
+            # A round polls once less now and then, so that its last points may not be reached.
+            over += 1
+            continue
+        if report is None:
+            leave_nothing_after_the_next_run(stand)
+            row = "nothing, the round had ended | the next run did | | | as decided"
+        else:
+            row = settled(stand, sitting, report)
+        what = f" {stand.proxy.seen[-1]}" if point.kind == "call" else ""
+        rows.append(f"| {point.when} {point.kind} {point.number}{what} | {form} | {row} |")
+        print(rows[-1], flush=True)
+    assert over <= 3
+    leave_nothing_after_the_next_run(stand)
+    print(f"{stand.store}, {ending}: {len(rows)} kills, after each of them one champion and nothing else")
 
 
-@pytest.mark.parametrize(("ending", "at", "before", "form"), SAMPLE)
-def test_a_killed_search_leaves_one_champion_and_nothing_else(
-    stand: Stand, table: list[str], ending: str, at: int, before: bool, form: str
-) -> None:
-    sitting = stand.give_champion(SITTING_US[ending])
-    report = run_killed(stand, at, before=before, form=form)
-    when = f"{'before' if before else 'after'} call {at}, {stand.proxy.seen[-1]}"
-    settle(stand, table, sitting, report, f"{ending} | {when} | {form}")
-
-
-def settle(stand: Stand, table: list[str], sitting: str, report: dict[str, t.Any], case: str) -> None:
-    """Hold what the guardian and then the next run left against what is to be left."""
-    mine = stand.lab
-    assert report["failure"] is None
+def settled(stand: Stand, sitting: str, report: dict[str, t.Any]) -> str:
+    """Hold what the guardian left against what is to be left; returns a part of the table's row."""
+    assert report["failure"] is None, report
+    assert report["left"] == [], report
     assert report["took_s"] <= 60
     assert [each for each in stand.proxy.late if each[1] > 2] == []
-    stand.give_champion(1.0)  # so that the next run's own candidate is no champion
-    champion = mine.state()["champion"]["instance_id"]
+    champion = stand.state()["champion"]["instance_id"]
     if report["step"] == "promote":
         assert champion != sitting, "the verdict was made, and the better one is lost"
     else:
         assert champion == sitting
-    mine.play("search", **stand.search())
-    state = mine.state()
-    assert state["champion"]["instance_id"] == champion
-    assert [each["instance_id"] for each in mine.instances()] == [champion]
-    assert list((mine.reports / "rounds").glob("*.json")) == []
+    only_the_champion_is_there(stand)
     found = ", ".join(f"{each['state']} {each['role']}" for each in report["found"]) or "nothing"
     did = "; ".join(each.split(":")[0] for each in report["did"]) or "nothing"
-    table.append(f"| {case} | {found} | {did} | {len(stand.proxy.late)} | one champion |")
+    who = "who sat" if champion == sitting else "the newcomer"
+    return f"{found} | {did} | {report['took_s']} | {len(stand.proxy.late)} | {who}"
+
+
+def only_the_champion_is_there(stand: Stand) -> None:
+    """One live instance, the champion, in the one group; no round is open."""
+    champion = stand.state()["champion"]
+    assert [each["instance_id"] for each in stand.lab.instances()] == [champion["instance_id"]]
+    assert groups_of(stand.lab) == {champion["placement_group"]}
+    assert list((stand.lab.reports / "rounds").glob("*.json")) == []
+    assert stand.state()["retiring"] == []
+
+
+def groups_of(mine: Lab) -> set[str]:
+    """The names of all placement groups of the region."""
+    ec2 = boto3.client(
+        "ec2",
+        endpoint_url=f"http://127.0.0.1:{4566 + mine.index}",
+        region_name="ap-northeast-1",
+        aws_access_key_id="lab",
+        aws_secret_access_key="test",
+    )
+    return {each["GroupName"] for each in ec2.describe_placement_groups()["PlacementGroups"]}
+
+
+def leave_nothing_after_the_next_run(stand: Stand) -> None:
+    champion = stand.give_champion(1.0)  # so that the next run's own candidate is no champion
+    stand.lab.play("search", **stand.search())
+    assert stand.state()["champion"]["instance_id"] == champion
+    only_the_champion_is_there(stand)
 
 
 def test_ctrl_c_names_the_file_that_tells_what_became_of_the_round(stand: Stand) -> None:
@@ -206,6 +273,7 @@ def test_ctrl_c_names_the_file_that_tells_what_became_of_the_round(stand: Stand)
         stand.proxy.arm(4, before=False, kill=lambda: process.send_signal(signal.SIGINT))
         process.wait(300)
     report = wait_for_report(mine, old)
+    assert report is not None
     printed = (mine.folder / "search.out").read_text(encoding="utf-8")
     lines = [line for line in printed.splitlines() if "interrupted_" in line]
     assert len(lines) == 1, printed[-3000:]

@@ -11,6 +11,7 @@ something. What a guardian asks (it says so in its user agent) goes through and 
 from __future__ import annotations
 
 import http.client
+import sys
 import threading
 import time
 import typing as t
@@ -91,7 +92,8 @@ def _handler(proxy: KillingProxy) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             agent = self.headers.get("User-Agent") or ""
-            action = parse_qs(body.decode(errors="replace")).get("Action", [self.headers.get("X-Amz-Target") or "?"])[0]
+            named = self.headers.get("X-Amz-Target") or f"{self.command} {self.path.partition('?')[0]}"
+            action = parse_qs(body.decode(errors="replace")).get("Action", [named])[0]
             if proxy.begins(action, agent):
                 self.close_connection = True
                 return
@@ -115,12 +117,20 @@ def _handler(proxy: KillingProxy) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
+        """A client that was killed breaks its connection off; that is no news here."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def killing_proxy(upstream_port: int) -> Iterator[tuple[KillingProxy, str]]:
     """A proxy on a free port of the loopback address, and its URL."""
     proxy = KillingProxy(upstream_port)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(proxy))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _handler(proxy))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

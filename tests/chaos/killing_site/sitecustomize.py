@@ -5,7 +5,8 @@
 """Loaded by every Python of a killed search: ends its controller at one of its writes of a state.
 
 The test puts this folder on PYTHONPATH and says in KILLED_SEARCH which one: C(number when form), such as C(5 after
-main KILL). Intents and the champion's document are counted, from 1 on, in the worker that writes them.
+main KILL). Intents and the champion's document are counted, from 1 on, in the worker that writes them. With the number
+0 nothing is ended, and each write adds a line to the file that stands in place of the form.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ def _counted(source: str, target: str, **options: int) -> None:
     counts = os.path.basename(folder) == "rounds" or name == "champion_state.json"
     number, when, form = _told.split(" ", 2)
     _count += counts
+    if counts and number == "0":
+        with open(form, "a", encoding="utf-8") as counted:
+            counted.write(f"{name}\n")
     strikes = counts and _count == int(number)
     if strikes and when == "before":
         _kill(form)

@@ -124,14 +124,14 @@ def test_tags_in_a_launch_need_create_tags_with_its_action(region_api: TestRegio
 def test_conditions_see_what_a_launch_asks_for(region_api: TestRegion, vpc: Vpc) -> None:
     required = {"ec2:MetadataHttpTokens": "required"}
     tagged = {"aws:RequestTag/lowlatency:search-id": "false"}
+    kinds = ("network-interface", "subnet", "image", "security-group", "key-pair")
     hold(
         region_api,
         allow("ec2:RunInstances", INSTANCES, StringEquals=required, Null=tagged),
         allow("ec2:RunInstances", "arn:aws:ec2:ap-northeast-1:*:volume/*", Bool={"ec2:Encrypted": "true"}),
-        *(allow("ec2:RunInstances", f"arn:aws:ec2:*:*:{kind}/*") for kind in ("network-interface", "subnet", "image",
-                                                                             "security-group", "key-pair")),
+        *(allow("ec2:RunInstances", f"arn:aws:ec2:*:*:{kind}/*") for kind in kinds),
         allow(["ec2:CreateTags", "ssm:GetParameters"], "*"),
-    )  # fmt: skip
+    )
     ec2 = region_api.client()
     whole = launch_request(
         vpc,

@@ -51,13 +51,13 @@ cleanup: setup ## Remove what searches in the lab left, but for survivors
 
 test: setup lint types sanity ## Everything that must pass
 	$(pytest_unit) $(PYTEST_ARGS)
-	.venv/bin/python -m pytest tests/integration $(PYTEST_ARGS)
+	.venv/bin/python -m pytest tests/integration -m 'not full' $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-vm
 
 test-unit: setup ## The tests that need no root
 	$(pytest_unit) $(PYTEST_ARGS)
 
-test-integration: setup ## The tests that bring labs up
+test-integration: setup ## The tests that bring labs up, with their longer forms
 	.venv/bin/python -m pytest tests/integration $(PYTEST_ARGS)
 
 test-vm: ## The tests on a Linux that really boots, in QEMU

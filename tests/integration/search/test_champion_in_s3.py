@@ -88,6 +88,7 @@ def test_a_spoiled_document_is_put_aside_and_comes_back_from_tags(running_lab: L
     assert [each["instance_id"] for each in running_lab.instances()] == [after["champion"]["instance_id"]]
 
 
+@pytest.mark.full
 def test_a_person_demotes_adopts_and_rebuilds(running_lab: Lab) -> None:
     before = document(running_lab)
     name = before["champion"]["instance_id"]

@@ -86,14 +86,7 @@ class Costs:
         lines = self._lines()
         stands = self._account(lines)
         _begun, ended = rounds_of(lines)
-        terms = {
-            "primary_endpoint": options.primary_endpoint,
-            "metric": options.metric,
-            "statistic": options.statistic,
-            "connect": options.probe_connect,
-            "probe_mode": options.probe_mode,
-            "samples": options.samples,
-        }
+        terms = options.terms
         return {
             "stop_requested": self.stop_requested(),
             "spent_usd": _rounded(stands.spent_usd),

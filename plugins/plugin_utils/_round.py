@@ -222,12 +222,7 @@ class Round:
         survivors = [entry for entry in (state.anchor, *state.qualified) if entry is not None]
         kept = [entry for entry in survivors if entry.get("search_id") == options.search_id]
         return {
-            "primary_endpoint": options.primary_endpoint,
-            "metric": options.metric,
-            "statistic": options.statistic,
-            "connect": options.probe_connect,
-            "probe_mode": options.probe_mode,
-            "samples": options.samples,
+            **options.terms,
             "confirm": options.confirm,
             "round_number": self.memory.rounds,
             "max_rounds": options.max_rounds,

@@ -209,6 +209,18 @@ class RoundOptions:
         """How the probe spreads its samples: the same holds of it."""
         return str(self.probe.get("probe_mode") or "adaptive")
 
+    @property
+    def terms(self) -> dict[str, t.Any]:
+        """What two candidates must have in common for their figures to be compared."""
+        return {
+            "primary_endpoint": self.primary_endpoint,
+            "metric": self.metric,
+            "statistic": self.statistic,
+            "connect": self.probe_connect,
+            "probe_mode": self.probe_mode,
+            "samples": self.samples,
+        }
+
 
 def check_slots(slots: int, forks: int, connect: str) -> None:
     """Refuse more slots than forks: the slots above would wait for whole searches of the others."""

@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import pytest
 from support.killing_proxy import KillingProxy, killing_proxy
 from support.lab import Lab, lab
@@ -62,7 +61,7 @@ class Stand:
         """The champion's document."""
         if self.store == "file":
             return self.lab.state()
-        body = self.s3().get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
+        body = self.lab.client("s3").get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
         return t.cast("dict[str, t.Any]", json.loads(body))
 
     def give_champion(self, best_us: float) -> str:
@@ -73,17 +72,8 @@ class Stand:
         if self.store == "file":
             (self.lab.reports / "champion_state.json").write_text(text, encoding="utf-8")
         else:
-            self.s3().put_object(Bucket=BUCKET, Key=KEY, Body=text.encode())
+            self.lab.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=text.encode())
         return str(state["champion"]["instance_id"])
-
-    def s3(self) -> t.Any:
-        return boto3.client(
-            "s3",
-            endpoint_url=f"http://127.0.0.1:{4566 + self.lab.index}",
-            region_name="ap-northeast-1",
-            aws_access_key_id="lab",
-            aws_secret_access_key="test",
-        )
 
 
 @pytest.fixture(scope="module", params=["file", "s3"])
@@ -94,7 +84,9 @@ def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     ):
         made = Stand(mine, proxy, url, request.param)
         if made.store == "s3":
-            made.s3().create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"})
+            mine.client("s3").create_bucket(
+                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"}
+            )
         mine.play("search", **made.search())
         yield made
 
@@ -248,14 +240,7 @@ def only_the_champion_is_there(stand: Stand) -> None:
 
 def groups_of(mine: Lab) -> set[str]:
     """The names of all placement groups of the region."""
-    ec2 = boto3.client(
-        "ec2",
-        endpoint_url=f"http://127.0.0.1:{4566 + mine.index}",
-        region_name="ap-northeast-1",
-        aws_access_key_id="lab",
-        aws_secret_access_key="test",
-    )
-    return {each["GroupName"] for each in ec2.describe_placement_groups()["PlacementGroups"]}
+    return {each["GroupName"] for each in mine.client("ec2").describe_placement_groups()["PlacementGroups"]}
 
 
 def leave_nothing_after_the_next_run(stand: Stand) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import typing as t
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import boto3
 from support.whole_run import run_whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,6 +138,21 @@ class Lab:
 
     # -- what is there to see ------------------------------------------------------------------------
 
+    def client(self, service: str) -> t.Any:
+        """A client of the region's own API."""
+        return boto3.client(
+            service,
+            endpoint_url=f"http://127.0.0.1:{4566 + self.index}",
+            region_name="ap-northeast-1",
+            aws_access_key_id="lab",
+            aws_secret_access_key="test",
+        )
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket in the region's S3."""
+        here = {"LocationConstraint": "ap-northeast-1"}
+        self.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=here)
+
     def ask(self, path: str) -> t.Any:
         """What the simulated region says of itself."""
         url = f"http://127.0.0.1:{4566 + self.index}{path}"
@@ -165,6 +182,16 @@ class Lab:
         for path in sorted(self.reports.glob("latency_*.jsonl")):
             lines += path.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines]
+
+
+def wait_for_candidate(out: Path, process: subprocess.Popen[str]) -> None:
+    """Until a search that is playing says that a candidate is there, and the probe begins."""
+    for _look in range(1800):
+        assert process.poll() is None, out.read_text(encoding="utf-8")[-3000:]
+        if "is running in" in out.read_text(encoding="utf-8"):
+            return
+        time.sleep(0.1)
+    raise AssertionError("no candidate ran within three minutes")
 
 
 @contextmanager

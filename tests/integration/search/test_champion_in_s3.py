@@ -12,7 +12,6 @@ import typing as t
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 from support.lab import Lab, lab
 
@@ -30,22 +29,14 @@ SHORT = {
 @pytest.fixture(scope="module")
 def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with lab(tmp_path_factory.mktemp("champion"), lab_seed=4, probe_samples=100, **STORE, **SHORT) as mine:
-        s3(mine).create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"})
+        mine.client("s3").create_bucket(
+            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"}
+        )
         yield mine
 
 
-def s3(mine: Lab) -> t.Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://127.0.0.1:{4566 + mine.index}",
-        region_name="ap-northeast-1",
-        aws_access_key_id="lab",
-        aws_secret_access_key="test",
-    )
-
-
 def document(mine: Lab) -> dict[str, t.Any]:
-    body = s3(mine).get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
+    body = mine.client("s3").get_object(Bucket=BUCKET, Key=KEY)["Body"].read()
     return t.cast("dict[str, t.Any]", json.loads(body))
 
 
@@ -72,7 +63,7 @@ def test_another_controller_goes_on_with_the_same_champion(running_lab: Lab, tmp
 
 def test_a_spoiled_document_is_put_aside_and_comes_back_from_tags(running_lab: Lab) -> None:
     before = document(running_lab)
-    s3(running_lab).put_object(Bucket=BUCKET, Key=KEY, Body=b'{"schema_version": 1, "gen')
+    running_lab.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b'{"schema_version": 1, "gen')
     told = running_lab.play("champion").stdout
     assert "It cannot be read" in told and before["champion"]["instance_id"] in told
     refused = running_lab.play("cleanup", fails=True).stdout
@@ -83,7 +74,7 @@ def test_a_spoiled_document_is_put_aside_and_comes_back_from_tags(running_lab: L
     after = document(running_lab)
     assert after["champion"]["best_us"] <= before["champion"]["best_us"]
     assert after["generation"] > before["generation"]
-    kept = [each["Key"] for each in s3(running_lab).list_objects_v2(Bucket=BUCKET)["Contents"]]
+    kept = [each["Key"] for each in running_lab.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert sorted(kept)[0] == KEY and len(kept) == 2
     assert [each["instance_id"] for each in running_lab.instances()] == [after["champion"]["instance_id"]]
 
@@ -101,6 +92,6 @@ def test_a_person_demotes_adopts_and_rebuilds(running_lab: Lab) -> None:
     again = running_lab.play("champion", champion_state="adopted", champion_instance_id=name).stdout
     assert re.search(r"localhost\s+: .*changed=0", again)
     assert document(running_lab)["champion"] == {**before["champion"], "kind": "champion"}
-    s3(running_lab).delete_object(Bucket=BUCKET, Key=KEY)
+    running_lab.client("s3").delete_object(Bucket=BUCKET, Key=KEY)
     running_lab.play("champion", champion_state="rebuilt")
     assert document(running_lab)["champion"]["instance_id"] == name

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.lab import ROOT, Lab, lab
+from support.lab import ROOT, Lab, lab, wait_for_candidate
 from support.truth import champion_gap_us
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
@@ -193,21 +193,12 @@ def test_check_mode_launches_nothing(running_lab: Lab) -> None:
     assert [call["action"] for call in running_lab.calls()[before:] if call["write"]] == []
 
 
-def _wait_for_probe(out: Path, process: subprocess.Popen[str]) -> None:
-    for _look in range(1800):
-        assert process.poll() is None, out.read_text(encoding="utf-8")[-3000:]
-        if "is running in" in out.read_text(encoding="utf-8"):
-            return
-        time.sleep(0.1)
-    raise AssertionError("no candidate ran within three minutes")
-
-
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGHUP])
 def test_a_dead_controller_calls_no_more_and_its_guardian_acts(running_lab: Lab, sign: signal.Signals) -> None:
     searching = {"search_id": f"killed-{sign.name}", "search_slot_count": 1, "search_criteria": NOTHING_MEETS}
     told_before = {path.name for path in running_lab.reports.glob("interrupted_*.json")}
     with running_lab.playing("search", **searching) as process:
-        _wait_for_probe(running_lab.folder / "search.out", process)
+        wait_for_candidate(running_lab.folder / "search.out", process)
         process.send_signal(sign)
         process.wait(30)
     ended_s = time.time()

@@ -6,13 +6,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from support.lab import Lab, lab
+from support.lab import Lab, lab, wait_for_candidate
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -78,7 +75,7 @@ def test_another_terminal_asks_a_running_search_to_end(budget_lab: Lab) -> None:
     search = {"search_id": "asked", "search_slot_count": 2, "search_max_rounds": 50}
     out = budget_lab.folder / "search.out"
     with budget_lab.playing("search", **search) as process:
-        _wait_for_candidate(out, process)
+        wait_for_candidate(out, process)
         told = budget_lab.play("search_stop", search_id="asked", search_stop_reason="enough").stdout
         assert "The search asked was asked at" in told
         assert process.wait(240) == 0, out.read_text(encoding="utf-8")[-3000:]
@@ -97,12 +94,3 @@ def test_a_new_search_takes_an_old_request_back(budget_lab: Lab) -> None:
     budget_lab.play("search", search_id="asked", search_slot_count=1, search_max_rounds=1)
     assert not (budget_lab.reports / "stop_requested_asked.json").exists()
     assert budget_lab.rounds()[-1]["verdict"]["stop_reason"] == "rounds"
-
-
-def _wait_for_candidate(out: Path, process: subprocess.Popen[str]) -> None:
-    for _look in range(1800):
-        assert process.poll() is None, out.read_text(encoding="utf-8")[-3000:]
-        if "is running in" in out.read_text(encoding="utf-8"):
-            return
-        time.sleep(0.1)
-    raise AssertionError("no candidate ran within three minutes")

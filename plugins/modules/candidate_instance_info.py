@@ -46,6 +46,11 @@ options:
     elements: str
     choices: [pending, running, shutting-down, terminated, stopping, stopped]
     default: [pending, running, shutting-down, stopping, stopped]
+  host_keys:
+    description:
+      - Whether to read the SSH host keys of each instance from its console, with one more request for each.
+    type: bool
+    default: false
   scheduled_events:
     description:
       - Whether to look up the events that AWS has scheduled for the instances, such as a reboot or a retirement. This
@@ -182,6 +187,14 @@ candidates:
       type: dict
       returned: always
       sample: {"lowlatency:round": tokyo-1753142400-1-7f3a}
+    host_keys:
+      description:
+        - The SSH host keys, type and key, that the instance's console shows. Empty while it shows none, as in the first
+          minutes after the boot, and for images that print none.
+      type: list
+      elements: str
+      returned: with O(host_keys)
+      sample: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG0b]
     scheduled_events:
       description: The events that AWS has scheduled for the instance and that are still to come, the next one first.
       type: list
@@ -220,8 +233,9 @@ candidates:
 import typing as t
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.calls import describe_instances
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.calls import describe_instances, get_console_output
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.client import Client, Ec2Error, ec2_client, fail
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.console import host_keys_in
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.maintenance import scheduled_events
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.transformations import (
     TAG_ROUND,
@@ -248,12 +262,19 @@ def list_candidates(client: Client, options: t.Mapping[str, t.Any]) -> list[dict
     candidates = sorted(
         (one for one in found if has_tags(one, tags)), key=lambda one: (one["launch_time"] or "", one["instance_id"])
     )
-    return _with_events(client, candidates) if options["scheduled_events"] else candidates
+    if options["scheduled_events"]:
+        candidates = _with_events(client, candidates)
+    return _with_host_keys(client, candidates) if options["host_keys"] else candidates
 
 
 def _with_events(client: Client, candidates: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
     events = scheduled_events(client, [one["instance_id"] for one in candidates])
     return [{**one, "scheduled_events": events[one["instance_id"]]} for one in candidates]
+
+
+def _with_host_keys(client: Client, candidates: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    consoles = {one["instance_id"]: get_console_output(client, one["instance_id"]) for one in candidates}
+    return [{**one, "host_keys": host_keys_in(consoles[one["instance_id"]])} for one in candidates]
 
 
 def main() -> None:
@@ -270,6 +291,7 @@ def main() -> None:
             "choices": STATES,
             "default": [state for state in STATES if state != "terminated"],
         },
+        "host_keys": {"type": "bool", "default": False},
         "scheduled_events": {"type": "bool", "default": False},
     }
     module = AnsibleAWSModule(argument_spec=argument_spec, supports_check_mode=True)

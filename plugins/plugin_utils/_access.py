@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import typing as t
 from collections.abc import Mapping
 
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.console import HOST_KEY
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import CandidateHost, StepFailed
 
 if t.TYPE_CHECKING:
@@ -19,9 +19,6 @@ if t.TYPE_CHECKING:
 
 #: Seconds that a sitting champion, which has long been up, may take to give a shell.
 CHAMPION_SSH_S = 30
-
-#: A host key as known_hosts has it, without the name: its type and the key.
-HOST_KEY = re.compile(r"(?:ssh|ecdsa)-[a-z0-9-]+ [A-Za-z0-9+/]+={0,2}", re.ASCII)
 
 
 class Access:
@@ -74,6 +71,27 @@ class Access:
         except OSError:
             return None
         return next((key for key in keys if HOST_KEY.fullmatch(key)), None)
+
+    def check_host_key(self, candidate: Mapping[str, t.Any]) -> None:
+        """Hold the key that was taken on first use against those that the candidate's console shows, if it does.
+
+        Before a promotion, since EC2 has the console of a new instance only after a while. Raises StepFailed.
+        """
+        found = self._round.modules.run(
+            "lowlatency.ec2.candidate_instance_info",
+            "host_keys",
+            instance_ids=[candidate["instance_id"]],
+            host_keys=True,
+        )
+        shown = [key for each in found["candidates"] for key in each["host_keys"]]
+        if not shown:
+            self._round.say(f"the console of {candidate['instance_id']} shows no host keys; its first one is trusted")
+        elif self.host_key(candidate) not in shown:
+            why = (
+                f"{candidate['instance_id']} has another SSH host key by its console than the one that was met: "
+                "somebody may answer in its place"
+            )
+            raise StepFailed("host_keys", "HostKeyMismatch", why)
 
     def forget_host_key(self, candidate: Mapping[str, t.Any]) -> None:
         """Remove the host key of an instance that ends."""

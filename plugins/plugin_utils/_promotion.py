@@ -63,6 +63,7 @@ class Promotion:
                 {"candidate": candidate},
             )
         try:
+            self._round.access.check_host_key(candidate)
             self._round.keeper.note("promote", promotion=self.plan(result))
             self._protect(result)
         except (AnsibleConnectionFailure, StepFailed) as error:

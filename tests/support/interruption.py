@@ -96,7 +96,7 @@ class DirectStage(Stage):
 
     def _candidate_instance_info(self, given: dict[str, t.Any]) -> dict[str, t.Any]:
         blank = {"instance_ids": None, "round_id": None, "search_id": None, "tags": None, "filters": {}}
-        options = {**blank, "states": ALL_STATES, "scheduled_events": False, **given}
+        options = {**blank, "states": ALL_STATES, "host_keys": False, "scheduled_events": False, **given}
         return {"candidates": candidate_instance_info.list_candidates(self.ec2, options)}
 
     def _placement_group(self, given: dict[str, t.Any]) -> dict[str, t.Any]:

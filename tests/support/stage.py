@@ -44,6 +44,8 @@ class Stage:
         self.breaks_off: dict[str, int] = {}
         # The instances that EC2 shows as survivors by their tags.
         self.tagged: list[dict[str, t.Any]] = []
+        # The host keys that a candidate's console shows; the one that it is met with is "ssh-ed25519 AAAA".
+        self.shown: list[str] = []
         self.probed: list[str] = []
         # By how much either's clock is ahead, and what each was told beside its turns, as "champion touch".
         self.ahead_s = {"champion": 0.0, "newcomer": 0.0}
@@ -66,6 +68,8 @@ class Stage:
             return {"candidates": [{"instance_id": each, "state": "running"} for each in options["instance_ids"]]}
         if step == "survivors":
             return {"candidates": self.tagged}
+        if step == "host_keys":
+            return {"candidates": [{"instance_id": each, "host_keys": self.shown} for each in options["instance_ids"]]}
         if step == "find_champion":
             return {"candidates": self._standing(options["instance_ids"][0])}
         return {"pending": []}
@@ -230,4 +234,4 @@ def make_round(
 
 def steps_of(stage: Stage) -> list[str]:
     """What a round did, without what it only asked."""
-    return [step for step in stage.steps if step not in ("guard", "survivors")]
+    return [step for step in stage.steps if step not in ("guard", "survivors", "host_keys")]

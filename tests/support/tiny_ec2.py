@@ -125,6 +125,9 @@ class TinyEc2:
         self.instances[name] = one
         return {"Instances": [one]}
 
+    def _get_console_output(self, InstanceId: str, **_more: t.Any) -> Boto:
+        return {"InstanceId": InstanceId, "Output": ""}
+
     def _describe_instance_attribute(self, InstanceId: str, Attribute: str) -> Boto:
         value = self.instances[InstanceId]["attributes"][Attribute]
         return {Attribute[0].upper() + Attribute[1:]: {"Value": value}}

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import is_boto3_error_code
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import ansible_dict_to_boto3_tag_list
 
 from .client import (
@@ -50,6 +51,17 @@ def describe_instances(client: Client, filters: Filters) -> list[Boto]:
 def describe_instances_by_id(client: Client, instance_ids: list[str]) -> list[Boto]:
     """The instances with these ids; none if EC2 does not know one of them (yet)."""
     return _instances(client, InstanceIds=instance_ids)
+
+
+@InstanceErrors.common_error_handler("get the console output of an instance")
+@retry_call
+def get_console_output(client: Client, instance_id: str) -> str:
+    """The console's output as it is now; what EC2 kept of it on a type that cannot be asked for that."""
+    try:
+        answer = client.get_console_output(InstanceId=instance_id, Latest=True)
+    except is_boto3_error_code("UnsupportedOperation"):
+        answer = client.get_console_output(InstanceId=instance_id)
+    return str(answer.get("Output") or "")
 
 
 @InstanceErrors.common_error_handler("describe an attribute of an instance")

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.console import host_keys_in
 from support.lab_under_test import INDEX, Instance, LabUnderTest, wait_for
 
 pytestmark = [
@@ -42,6 +43,12 @@ def test_login_and_sudo(instance: Instance) -> None:
 def test_only_the_launch_key_opens_it(instance: Instance) -> None:
     assert instance.ssh("true", user="root").returncode == 255
     assert "Permission denied" in instance.ssh("true", user="root").stderr
+
+
+def test_its_console_shows_its_host_key(lab: LabUnderTest, instance: Instance) -> None:
+    text = lab.ec2.get_console_output(InstanceId=instance.instance_id, Latest=True)["Output"]
+    key = instance.says("cat /etc/ssh/ssh_host_ed25519_key.pub").rsplit(" ", 1)[0]
+    assert host_keys_in(text) == [key]
 
 
 def test_what_is_written_inside_is_not_seen_outside(instance: Instance) -> None:

@@ -70,6 +70,17 @@ class Scheduled(NoFaults):
         return "system-reboot"
 
 
+def test_host_keys_are_read_from_consoles_when_asked_for(region_api: TestRegion, instances: dict[str, str]) -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG0b"
+    block = f"-----BEGIN SSH HOST KEY KEYS-----\n{key} root@here\n-----END SSH HOST KEY KEYS-----\n"
+    region_api.hosts.consoles[instances["champion"]] = f"booting\n{block}"
+    found = region_api.run_module(candidate_instance_info.main, search_id="tokyo", host_keys=True)["candidates"]
+    keys = {one["instance_id"]: one["host_keys"] for one in found}
+    assert keys == {instances["champion"]: [key], instances["candidate"]: []}
+    assert [call.action for call in region_api.calls].count("GetConsoleOutput") == 2
+    assert "host_keys" not in region_api.run_module(candidate_instance_info.main, search_id="tokyo")["candidates"][0]
+
+
 def test_scheduled_events_are_shown_when_asked_for(region_api: TestRegion, instances: dict[str, str]) -> None:
     region_api.api.state.faults = Scheduled()
     found = region_api.run_module(candidate_instance_info.main, search_id="tokyo")

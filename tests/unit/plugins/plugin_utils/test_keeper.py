@@ -113,6 +113,7 @@ def test_each_step_is_written_down_before_it_is_done(tmp_path: Path) -> None:
         "launch": "launch",
         "ssh": "launched",
         "probe": "launched",
+        "host_keys": "launched",
         "stop_on_shutdown": "promote",
         "cancel_timer": "promote",
         "protect": "promote",

@@ -69,6 +69,23 @@ def test_a_worse_candidate_is_discarded_and_its_group_swept_later(tmp_path: Path
     assert third.options["sweep"]["placement_groups"] == [rejected.group]
 
 
+def test_a_host_key_that_the_console_shows_is_the_one_that_was_met(tmp_path: Path) -> None:
+    stage = Stage()
+    stage.shown = ["ssh-rsa BBBB", "ssh-ed25519 AAAA"]
+    assert make_round(tmp_path, stage).run()["verdict"]["kind"] == "champion"
+
+
+def test_a_host_key_that_the_console_does_not_show_makes_no_survivor(tmp_path: Path) -> None:
+    stage = Stage()
+    stage.shown = ["ssh-ed25519 BBBB"]
+    result = make_round(tmp_path, stage, max_rounds=1).run()
+    assert (result["verdict"]["kind"], result["failure"]["code"]) == ("failed", "HostKeyMismatch")
+    assert "somebody may answer in its place" in result["failure"]["message"]
+    # Neither a shell nor a protection was asked for after that.
+    assert steps_of(stage)[-2:] == ["probe", "terminate"]
+    assert FileChampionStore(tmp_path / "champion_state.json").read().champion is None
+
+
 PROMOTION = ["stop_on_shutdown", "cancel_timer", "protect", "terminate"]
 
 

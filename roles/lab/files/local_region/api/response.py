@@ -17,6 +17,7 @@ from moto.ec2.responses import EC2Response
 
 from local_region.api.addresses import AddressActions
 from local_region.api.call_log import Call, CallLog, credential_scope, is_write
+from local_region.api.console import ConsoleActions
 from local_region.api.enforcement import PolicyBook, check_ec2
 from local_region.api.errors import ec2_error, fault, http_status
 from local_region.api.filters import check_size
@@ -44,6 +45,7 @@ class LabResponse(
     PlacementGroupActions,
     LaunchActions,
     MaintenanceActions,
+    ConsoleActions,
     InstanceActions,
     AddressActions,
     ImageActions,

@@ -73,6 +73,9 @@ class HostBackend(Protocol):
     def booted(self, instance_id: str) -> bool:
         """Whether the host's sshd answers. Drives the status checks, not the state `running`."""
 
+    def console(self, instance_id: str) -> str:
+        """What the host has printed on its console so far. Answers at once, and asks nothing of the API."""
+
     def on_shutdown(self, callback: Callable[[str], None]) -> None:
         """Register what is called with the instance id when a host ended itself from inside."""
 
@@ -82,7 +85,7 @@ class NullHosts:
 
     `events` holds what was asked, in order, as (verb, instance id) pairs; `specs` and `addresses`
     hold the last launch and the last wanted public addresses of each instance. What is in `slow_to_stop` is not stopped
-    until it is taken out.
+    until it is taken out. `consoles` holds what is shown as an instance's console.
     """
 
     def __init__(self) -> None:
@@ -91,6 +94,7 @@ class NullHosts:
         self.addresses: dict[str, tuple[str, ...]] = {}
         self.up: set[str] = set()
         self.slow_to_stop: set[str] = set()
+        self.consoles: dict[str, str] = {}
         self._callbacks: list[Callable[[str], None]] = []
 
     def launch(self, spec: HostSpec) -> None:
@@ -127,6 +131,9 @@ class NullHosts:
 
     def booted(self, instance_id: str) -> bool:
         return instance_id in self.up
+
+    def console(self, instance_id: str) -> str:
+        return self.consoles.get(instance_id, "")
 
     def on_shutdown(self, callback: Callable[[str], None]) -> None:
         self._callbacks.append(callback)

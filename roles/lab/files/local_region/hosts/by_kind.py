@@ -50,6 +50,9 @@ class HostsByKind:
     def booted(self, instance_id: str) -> bool:
         return self._of(instance_id).booted(instance_id)
 
+    def console(self, instance_id: str) -> str:
+        return self._of(instance_id).console(instance_id)
+
     def on_shutdown(self, callback: Callable[[str], None]) -> None:
         self._namespaces.on_shutdown(callback)
         self._machines.on_shutdown(callback)

@@ -29,6 +29,7 @@ SCHEDULED = "/run/systemd/shutdown/scheduled"
 USER_DATA = "/var/lib/cloud/instance/user-data.txt"
 USER_DATA_RAN = "/var/lib/cloud/instance/user-data.ran"
 USER_DATA_LOG = "/var/log/cloud-init-output.log"
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 RESULT = "/run/cloud-init/result.json"
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _SSHD = ("/usr/sbin/sshd", "-D", "-e")
@@ -147,6 +148,14 @@ def _write(path: str, text: str) -> None:
 def _finish_cloud_init(code: int) -> None:
     errors = [] if code == 0 else [f"user data ended with {code}"]
     _write(RESULT, json.dumps({"v1": {"datasource": "DataSourceEc2Local", "errors": errors}}) + "\n")
+    _print_host_keys()
+
+
+def _print_host_keys() -> None:
+    """Show the host keys on the console, as cloud-init does at the end of a boot."""
+    with open(HOST_KEY, encoding="utf-8") as file:
+        key = file.read()
+    print(f"-----BEGIN SSH HOST KEY KEYS-----\n{key}-----END SSH HOST KEY KEYS-----", flush=True)
 
 
 def _listens(port: int) -> bool:

@@ -61,11 +61,10 @@ class MachineHosts(HostsWithThreads[_Host]):
         launched: Callable[[HostSpec], None] = lambda _: None,
         gone: Callable[[HostSpec], None] = lambda _: None,
     ) -> None:
-        super().__init__(launched, gone)
+        super().__init__(log_dir, launched, gone)
         self._addressing = addressing
         self._network = MachineNetwork(addressing)
         self._hosts_dir = hosts_dir
-        self._log_dir = log_dir
         self._image_dir = image_dir
         self._max_cores = max_cores
         self._max_memory_mib = max_memory_mib
@@ -93,7 +92,7 @@ class MachineHosts(HostsWithThreads[_Host]):
         host.machine = Machine(self._spec(host, folder), on_exit=lambda reason: self._ended(host, reason))
         overlay(self._base, host.machine.spec.disk)
         # Where the consoles of all hosts are looked for.
-        os.symlink(host.machine.spec.console_log, os.path.join(self._log_dir, f"{host.spec.instance_id}.log"))
+        os.symlink(host.machine.spec.console_log, self._console_log(host.spec.instance_id))
 
     @cached_property
     def _base(self) -> Path:

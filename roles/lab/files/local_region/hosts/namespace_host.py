@@ -78,10 +78,9 @@ class NamespaceHosts(HostsWithThreads[_Host]):
         launched: Callable[[HostSpec], None] = lambda _: None,
         gone: Callable[[HostSpec], None] = lambda _: None,
     ) -> None:
-        super().__init__(launched, gone)
+        super().__init__(log_dir, launched, gone)
         self._network = network
         self._hosts_dir = hosts_dir
-        self._log_dir = log_dir
         self._resolver = resolver
         self._namespace_of = namespace_of
         self._boot_s = boot_s
@@ -135,7 +134,7 @@ class NamespaceHosts(HostsWithThreads[_Host]):
         first = _read_line(running.report, _START_TIMEOUT_S)
         if not first.startswith("pid "):
             self._end(host)
-            raise HostError(f"{host.spec.instance_id} did not start, see {self._log_of(host)}")
+            raise HostError(f"{host.spec.instance_id} did not start, see {self._console_log(host.spec.instance_id)}")
         # Its parent has not waited for it yet, so the pid is still its own.
         running.init_pidfd = os.pidfd_open(int(first.split()[1]))
         threading.Thread(target=self._watch, args=(host, running), daemon=True).start()
@@ -153,7 +152,7 @@ class NamespaceHosts(HostsWithThreads[_Host]):
             lifeline_fd=lifeline,
             report_fd=report,
         )
-        with open(self._log_of(host), "ab") as log:
+        with open(self._console_log(host.spec.instance_id), "ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-S", "-s", "-m", "local_region.hosts.instance_init"],
                 stdin=subprocess.PIPE,
@@ -175,9 +174,6 @@ class NamespaceHosts(HostsWithThreads[_Host]):
                 image.build(layer, user_name, self._resolver)
         return layer
 
-    def _log_of(self, host: _Host) -> str:
-        return os.path.join(self._log_dir, f"{host.spec.instance_id}.log")
-
     def _watch(self, host: _Host, running: _Boot) -> None:
         """Follow what a boot reports until the host ends."""
         ended = ""
@@ -195,7 +191,7 @@ class NamespaceHosts(HostsWithThreads[_Host]):
         if host.running is not running:
             return
         if not mode:
-            _LOG.error("%s: ended by itself, see %s", host.spec.instance_id, self._log_of(host))
+            _LOG.error("%s: ended by itself, see %s", host.spec.instance_id, self._console_log(host.spec.instance_id))
         self._end(host)
         if mode == "reboot":
             self._boot(host)

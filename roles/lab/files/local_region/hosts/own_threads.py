@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -15,6 +16,9 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from local_region.hosts.backend import HostSpec, MachineSize
+
+# As much as EC2 shows.
+CONSOLE_BYTES = 64 * 1024
 
 _LOG = logging.getLogger("lab.hosts")
 
@@ -40,10 +44,12 @@ AHost = TypeVar("AHost", bound=Host)
 class HostsWithThreads(abc.ABC, Generic[AHost]):
     """A HostBackend (see local_region.hosts.backend) without the hosts: a subclass makes them.
 
-    `launched` is called with a spec within `launch`, before anything is made; `gone` when all of it is gone again.
+    `log_dir` has a console log per instance. `launched` is called with a spec within `launch`, before anything is made;
+    `gone` when all of it is gone again.
     """
 
-    def __init__(self, launched: Callable[[HostSpec], None], gone: Callable[[HostSpec], None]) -> None:
+    def __init__(self, log_dir: str, launched: Callable[[HostSpec], None], gone: Callable[[HostSpec], None]) -> None:
+        self._log_dir = log_dir
         self._launched = launched
         self._gone = gone
         self._hosts: dict[str, AHost] = {}
@@ -156,6 +162,17 @@ class HostsWithThreads(abc.ABC, Generic[AHost]):
         with self._lock:
             host = self._hosts.get(instance_id)
         return host is not None and self._ready(host)
+
+    def console(self, instance_id: str) -> str:
+        try:
+            with open(self._console_log(instance_id), "rb") as log:
+                log.seek(max(0, os.fstat(log.fileno()).st_size - CONSOLE_BYTES))
+                return log.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def _console_log(self, instance_id: str) -> str:
+        return os.path.join(self._log_dir, f"{instance_id}.log")
 
     def on_shutdown(self, callback: Callable[[str], None]) -> None:
         self._callbacks.append(callback)

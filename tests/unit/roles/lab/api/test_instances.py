@@ -304,4 +304,6 @@ def test_unknown_ids(region_api, vpc):
 
 def test_console_output_is_text(region_api, vpc):
     instance_id = region_api.launch(vpc)["InstanceId"]
-    assert region_api.client().get_console_output(InstanceId=instance_id)["Output"]
+    assert region_api.client().get_console_output(InstanceId=instance_id).get("Output", "") == ""
+    region_api.hosts.consoles[instance_id] = "booting\n"
+    assert region_api.client().get_console_output(InstanceId=instance_id)["Output"] == "booting\n"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,10 @@ from support.kill_points import (
 )
 
 
-def outcome(folder: Path, ending: str, number: int, *, guardian: bool) -> str:
+def outcome(folder: Path, ending: str, number: int, *, guardian: bool, in_s3: bool) -> str:
     """Who is champion after the next run, the newcomer or who sat before; or what is wrong."""
     with pytest.MonkeyPatch.context() as patch:
-        world = interrupted(folder, patch, ENDINGS[ending], number)
+        world = interrupted(folder, patch, ENDINGS[ending], number, in_s3=in_s3)
         best, kept, before = judged_best(world), kept_for_another_reason(world), set(world.ec2.instances)
         wrong = put_away(world) if guardian else []
         next_run(world)
@@ -37,13 +38,20 @@ def outcome(folder: Path, ending: str, number: int, *, guardian: bool) -> str:
     return "newcomer" if champion["instance_id"] in before else "the next run's"
 
 
+@pytest.mark.parametrize("in_s3", [False, True], ids=["file", "s3"])
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_print_the_kill_points(tmp_path: Path, ending: str) -> None:
-    points = points_of(tmp_path / "whole", ENDINGS[ending])
+def test_print_the_kill_points(tmp_path: Path, ending: str, in_s3: bool) -> None:
+    points = points_of(tmp_path / "whole", ENDINGS[ending], in_s3=in_s3)
     rows = []
+    counts: Counter[str] = Counter()
     for number, point in enumerate(points, 1):
-        ends = [outcome(tmp_path / f"{number}-{each}", ending, number, guardian=each) for each in (True, False)]
+        ends = [
+            outcome(tmp_path / f"{number}-{each}", ending, number, guardian=each, in_s3=in_s3) for each in (True, False)
+        ]
+        counts.update(ends)
         rows.append(f"| {number} | {point} | {ends[0]} | {ends[1]} |")
-    print(f"\n{ending}: the only champion after the next run; nothing else is left")
+    store = "s3" if in_s3 else "file"
+    print(f"\n{ending}, {store}: {len(points)} points, each with a guardian and without: {dict(counts)}")
+    print("The only champion after the next run; nothing else is left:")
     print("\n".join(["| point | killed | guardian | guardian dead too |", "| --- | --- | --- | --- |", *rows]))
     assert not any("WRONG" in row for row in rows)

@@ -16,6 +16,8 @@ from support.lab import ROOT, Lab
 if t.TYPE_CHECKING:
     import subprocess
 
+BUCKET, KEY = "champions", "held.json"
+
 FOLDER = ROOT / "playbooks" / "policies"
 
 #: What a policy allows although an ordinary run does not use it, by (statement, action): why.
@@ -40,12 +42,18 @@ UNUSED: dict[str, dict[tuple[str, str], str]] = {
         ("TakeItOffCandidates", "ec2:DisassociateAddress"): "the same",
     },
     "teardown": {},
+    "check_dns": {},
+    "champion": {},
 }
 
 
 def policy(name: str, *, without: str | None = None) -> dict[str, t.Any]:
-    """A playbook's policy, with one action taken out of all statements that allow it."""
-    document: dict[str, t.Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    """A playbook's policy, with one action taken out of all statements that allow it.
+
+    What stands for a bucket and a key is written in, as the documentation tells.
+    """
+    text = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+    document: dict[str, t.Any] = json.loads(text.replace("BUCKET", BUCKET).replace("KEY", KEY))
     if without is None:
         return document
     kept = []
@@ -78,10 +86,12 @@ class HeldKeys:
         with urllib.request.urlopen(request, timeout=10) as answer:  # the scheme and the host are written above
             return json.load(answer)
 
-    def hold(self, name: str, *, without: str | None = None) -> str:
-        """Hold a new key to a playbook's policy; returns the key."""
-        key = f"held-{name}"
-        self.ask("PUT", f"/lab/policies/{key}", policy(name, without=without))
+    def hold(self, name: str, *, without: str | None = None, beside: str | None = None) -> str:
+        """Hold a new key to a playbook's policy, and to another one beside it; returns the key."""
+        key, document = f"held-{name}", policy(name, without=without)
+        if beside is not None:
+            document["Statement"] += policy(beside)["Statement"]
+        self.ask("PUT", f"/lab/policies/{key}", document)
         return key
 
     def seen(self, name: str) -> dict[str, t.Any]:
@@ -90,18 +100,27 @@ class HeldKeys:
         return found
 
     def play(
-        self, name: str, *options: str, without: str | None = None, fails: bool = False, **variables: t.Any
+        self,
+        name: str,
+        *options: str,
+        without: str | None = None,
+        beside: str | None = None,
+        fails: bool = False,
+        **variables: t.Any,
     ) -> subprocess.CompletedProcess[str]:
         """Run a playbook with a key of its own, which has no other rights than its policy."""
-        key = self.hold(name, without=without)
+        key = self.hold(name, without=without, beside=beside)
         return self.lab.play(name, *options, fails=fails, aws_access_key=key, **variables)
 
-    def unused(self, name: str) -> set[tuple[str, str]]:
-        """What the policy allows and nothing used since the key was held to it: statements and actions."""
+    def unused(self, name: str, of: str | None = None) -> set[tuple[str, str]]:
+        """What the policy allows and nothing used since the key was held to it: statements and actions.
+
+        C(of) names the policy when it is the one beside the playbook's own.
+        """
         used = self.seen(name)["used"]
         return {
             (statement["Sid"], action)
-            for statement in policy(name)["Statement"]
+            for statement in policy(of or name)["Statement"]
             for action in actions(statement)
             if statement["Effect"] == "Allow" and statement["Sid"] not in used.get(action, [])
         }

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from held_keys import UNUSED, HeldKeys
+from held_keys import BUCKET, KEY, UNUSED, HeldKeys
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -48,6 +48,16 @@ def test_setup_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
     assert "changed=0" in keys.play("setup", **BY_ADDRESS).stdout
 
 
+def test_check_dns_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
+    ec2 = keys.lab.client("ec2")
+    (vpc,) = ec2.describe_vpcs(Filters=[{"Name": "tag:lowlatency:role", "Values": ["network"]}])["Vpcs"]
+    ec2.modify_vpc_attribute(VpcId=vpc["VpcId"], EnableDnsHostnames={"Value": False})
+    told = keys.play("check_dns", without="ec2:ModifyVpcAttribute", fails=True).stdout
+    assert lacks(told, "ec2:ModifyVpcAttribute")
+    keys.play("check_dns")
+    no_action_is_idle(keys, "check_dns")
+
+
 @pytest.mark.parametrize(
     "action",
     [
@@ -80,17 +90,49 @@ def test_candidates_take_metadata_by_version_2_alone(keys: HeldKeys) -> None:
     assert "LaunchCandidates" in keys.seen("search")["used"]["ec2:RunInstances"]
 
 
+def test_champion_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
+    champion = keys.lab.state()["champion"]
+    told = keys.play(
+        "champion",
+        without="ec2:CreateTags",
+        fails=True,
+        champion_state="demoted",
+        champion_instance_id=champion["instance_id"],
+    ).stdout
+    assert lacks(told, "ec2:CreateTags")
+    key = keys.hold("champion")
+    for state in ("demoted", "adopted"):
+        keys.lab.play(
+            "champion", aws_access_key=key, champion_state=state, champion_instance_id=champion["instance_id"]
+        )
+    assert keys.lab.state()["champion"]["instance_id"] == champion["instance_id"]
+    no_action_is_idle(keys, "champion")
+
+
+def test_a_document_in_s3_needs_the_policy_beside_and_no_more(keys: HeldKeys) -> None:
+    keys.lab.make_bucket(BUCKET)
+    in_s3 = {"search_champion_store": f"s3://{BUCKET}/{KEY}", "search_id": "in-s3", "search_slot_count": 1}
+    told = keys.play("search", fails=True, search_max_rounds=1, **in_s3).stdout
+    assert "it takes s3:GetObject and s3:ListBucket" in told
+    keys.play("search", beside="champion_s3", search_max_rounds=1, search_criteria=NOTHING_MEETS, **in_s3)
+    keys.lab.client("s3").put_object(Bucket=BUCKET, Key=KEY, Body=b"{")
+    # A document that cannot be read is put aside.
+    keys.play("search", beside="champion_s3", search_max_rounds=1, search_criteria=NOTHING_MEETS, **in_s3)
+    assert keys.seen("search")["refused"] == []
+    assert keys.unused("search", "champion_s3") == {("SeeThatItIsMissing", "s3:ListBucket")}
+
+
 def test_cleanup_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
     # A search without the right to end instances leaves one behind.
     left = {"search_id": "left", "search_max_rounds": 1, "search_criteria": NOTHING_MEETS, "search_slot_count": 1}
     told = keys.play("search", without="ec2:TerminateInstances", fails=True, **left).stdout
     assert lacks(told, "ec2:TerminateInstances")
-    champion = keys.lab.state()["champion"]["instance_id"]
-    assert len(keys.lab.instances()) == 2
+    survivors = {each["instance_id"] for each in keys.lab.instances() if each["tags"]["lowlatency:role"] == "champion"}
+    assert len(keys.lab.instances()) == len(survivors) + 1
     told = keys.play("cleanup", without="ec2:TerminateInstances", fails=True, cleanup_search_id="left").stdout
     assert lacks(told, "ec2:TerminateInstances")
     keys.play("cleanup", cleanup_search_id="left")
-    assert [each["instance_id"] for each in keys.lab.instances()] == [champion]
+    assert {each["instance_id"] for each in keys.lab.instances()} == survivors
     no_action_is_idle(keys, "cleanup")
 
 
@@ -102,8 +144,8 @@ def test_teardown_names_the_right_that_it_lacks(keys: HeldKeys, action: str) -> 
 
 
 def test_teardown_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
-    # The champion of the search above is still there.
-    assert len(keys.lab.instances()) == 1
+    # The champions of the searches above are still there.
+    assert keys.lab.instances() != []
     keys.play("teardown", teardown_survivors=True)
     assert keys.lab.instances() == []
     no_action_is_idle(keys, "teardown")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_tags import TAG_ADDRESSES
 from held_keys import BUCKET, KEY, UNUSED, HeldKeys
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
@@ -100,11 +101,15 @@ def test_champion_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
         champion_instance_id=champion["instance_id"],
     ).stdout
     assert lacks(told, "ec2:CreateTags")
-    key = keys.hold("champion")
-    for state in ("demoted", "adopted"):
-        keys.lab.play(
-            "champion", aws_access_key=key, champion_state=state, champion_instance_id=champion["instance_id"]
-        )
+    named = {"aws_access_key": keys.hold("champion"), "champion_instance_id": champion["instance_id"]}
+    keys.lab.play("champion", champion_state="demoted", **named)
+    # What somebody took off by hand is put on again, and what no figure of its own stands behind is taken off.
+    ec2 = keys.lab.client("ec2")
+    ec2.modify_instance_attribute(InstanceId=champion["instance_id"], DisableApiTermination={"Value": False})
+    ec2.modify_instance_maintenance_options(InstanceId=champion["instance_id"], AutoRecovery="default")
+    stale = {"Key": f"{TAG_ADDRESSES}old", "Value": "203.0.113.7"}
+    ec2.create_tags(Resources=[champion["instance_id"]], Tags=[stale])
+    keys.lab.play("champion", champion_state="adopted", **named)
     assert keys.lab.state()["champion"]["instance_id"] == champion["instance_id"]
     no_action_is_idle(keys, "champion")
 

@@ -13,6 +13,10 @@ export PATH := $(PATH):/usr/sbin:/sbin
 play = .venv/bin/ansible-playbook -i $(LAB)
 # By file, since what a file's tests share is made once.
 pytest_unit = .venv/bin/python -m pytest tests/unit -n auto --dist loadfile
+# Labs in which nothing is measured are brought up side by side; those that measure have the machine for themselves.
+unmeasured = $(addprefix tests/integration/,install network os_tuning policies)
+pytest_unmeasured = .venv/bin/python -m pytest $(unmeasured) -n 2 --dist loadfile
+pytest_measured = .venv/bin/python -m pytest tests/integration $(addprefix --ignore=,$(unmeasured))
 
 .PHONY: help setup search tune lab-up lab-down lab-status cleanup test test-unit test-integration test-vm test-vm-full lint types sanity bench bench-full chaos clean
 
@@ -51,14 +55,16 @@ cleanup: setup ## Remove what searches in the lab left, but for survivors
 
 test: setup lint types sanity ## Everything that must pass
 	$(pytest_unit) $(PYTEST_ARGS)
-	.venv/bin/python -m pytest tests/integration -m 'not full' $(PYTEST_ARGS)
+	$(pytest_unmeasured) -m 'not full' $(PYTEST_ARGS)
+	$(pytest_measured) -m 'not full' $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-vm
 
 test-unit: setup ## The tests that need no root
 	$(pytest_unit) $(PYTEST_ARGS)
 
 test-integration: setup ## The tests that bring labs up, with their longer forms
-	.venv/bin/python -m pytest tests/integration $(PYTEST_ARGS)
+	$(pytest_unmeasured) $(PYTEST_ARGS)
+	$(pytest_measured) $(PYTEST_ARGS)
 
 test-vm: ## The tests on a Linux that really boots, in QEMU
 	@tools/setup.sh vm

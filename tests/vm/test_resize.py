@@ -19,6 +19,7 @@ from support.machine import BOOT_TIMEOUT_S, TestMachine, machine, why_not
 
 pytestmark = [
     pytest.mark.vm,
+    pytest.mark.full,
     pytest.mark.timeout(1500),
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]

@@ -193,7 +193,7 @@ def test_check_mode_launches_nothing(running_lab: Lab) -> None:
     assert [call["action"] for call in running_lab.calls()[before:] if call["write"]] == []
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGHUP])
+@pytest.mark.parametrize("sign", [signal.SIGKILL, pytest.param(signal.SIGHUP, marks=pytest.mark.full)])
 def test_a_dead_controller_calls_no_more_and_its_guardian_acts(running_lab: Lab, sign: signal.Signals) -> None:
     searching = {"search_id": f"killed-{sign.name}", "search_slot_count": 1, "search_criteria": NOTHING_MEETS}
     told_before = {path.name for path in running_lab.reports.glob("interrupted_*.json")}

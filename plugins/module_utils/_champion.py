@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from ._ec2 import calls
 from ._ec2.candidate import present
 from ._ec2.client import Client, Ec2Error
-from ._ec2.reap_plan import parse_time
+from ._ec2.reap_plan import is_past
 from ._ec2.transformations import (
     LIVE_STATES,
     TAG_EXPIRES_AT,
@@ -124,13 +124,8 @@ def promoting(open_rounds: Iterable[Intent], now: datetime.datetime) -> list[str
 
     What becomes of them is for the next search to say; when none comes, their tags decide as for any other.
     """
-    found = {str(each.instance_id) for each in open_rounds if each.promotion and not _is_past(each.expires_at, now)}
+    found = {str(each.instance_id) for each in open_rounds if each.promotion and not is_past(each.expires_at, now)}
     return sorted(found)
-
-
-def _is_past(text: str, now: datetime.datetime) -> bool:
-    moment = parse_time(text)
-    return moment is not None and moment <= now
 
 
 # -- acts -----------------------------------------------------------------------------------------------

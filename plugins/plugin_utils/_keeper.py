@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 import typing as t
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from types import TracebackType
 
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import launch_plan, ownership
-from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.reap_plan import parse_time
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.reap_plan import is_past
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents import (
     Intent,
     folder_of,
@@ -152,8 +153,7 @@ def is_over(intent: Intent, judge: Callable[[str | None], str] | None = None) ->
     state = (judge or judge_owner)(intent.owner)
     if state != ownership.UNKNOWN:
         return state == ownership.GONE
-    expires_at = parse_time(intent.expires_at)
-    return expires_at is not None and expires_at.timestamp() <= time.time()
+    return is_past(intent.expires_at, datetime.now(timezone.utc))
 
 
 def judge_owner(text: str | None) -> str:

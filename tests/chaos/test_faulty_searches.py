@@ -84,7 +84,6 @@ def said_champions(mine: Lab, since: int) -> set[str]:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_searches_with_faults_leak_lose_and_double_nothing(tmp_path: Path, scenario: str) -> None:
-    did: Counter[str] = Counter()
     ended: Counter[int] = Counter()
     wrong: list[str] = []
     with small_disk(tmp_path / "reports"), lab(tmp_path, lab_seed=4, probe_samples=100, lab_scenario=scenario) as mine:
@@ -100,7 +99,6 @@ def test_searches_with_faults_leak_lose_and_double_nothing(tmp_path: Path, scena
             wait_for_guardians(mine)
             wrong += lost(mine, before, said_champions(mine, written))
             print(f"{rounds_begun(mine)} rounds; {dict(imp.did)}; ended {dict(ended)}; wrong: {wrong}", flush=True)
-        did += imp.did
         begun = rounds_begun(mine)
         codes = Counter(str(each["code"]) for each in mine.calls() if each["code"])
         # The next run, in which nobody interferes.
@@ -109,8 +107,9 @@ def test_searches_with_faults_leak_lose_and_double_nothing(tmp_path: Path, scena
         assert champion is not None
         live = {each["instance_id"]: each["tags"].get("lowlatency:champion") for each in mine.instances()}
         assert live == {champion["instance_id"]: "true"}
+        assert mine.groups() == {champion["placement_group"]}
         assert list((mine.reports / "rounds").glob("*.json")) == []
         assert mine.state()["retiring"] == []
-    print(f"{scenario}: {begun} rounds; faults: {dict(did)}; refused calls {dict(codes)}")
+    print(f"{scenario}: {begun} rounds; faults: {dict(imp.did)}; refused calls {dict(codes)}")
     assert wrong == []
     assert begun >= SCENARIOS[scenario]

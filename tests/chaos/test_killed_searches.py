@@ -85,9 +85,7 @@ def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     ):
         made = Stand(mine, proxy, url, request.param)
         if made.store == "s3":
-            mine.client("s3").create_bucket(
-                Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"}
-            )
+            mine.make_bucket(BUCKET)
         mine.play("search", **made.search())
         yield made
 
@@ -240,14 +238,9 @@ def only_the_champion_is_there(stand: Stand) -> None:
     """One live instance, the champion, in the one group; no round is open."""
     champion = stand.state()["champion"]
     assert [each["instance_id"] for each in stand.lab.instances()] == [champion["instance_id"]]
-    assert groups_of(stand.lab) == {champion["placement_group"]}
+    assert stand.lab.groups() == {champion["placement_group"]}
     assert list((stand.lab.reports / "rounds").glob("*.json")) == []
     assert stand.state()["retiring"] == []
-
-
-def groups_of(mine: Lab) -> set[str]:
-    """The names of all placement groups of the region."""
-    return {each["GroupName"] for each in mine.client("ec2").describe_placement_groups()["PlacementGroups"]}
 
 
 def leave_nothing_after_the_next_run(stand: Stand) -> None:

@@ -112,6 +112,10 @@ class FaultyEc2(TinyEc2):
 
     faults: Faults | None = None
 
+    def __init__(self, *given: t.Any) -> None:
+        super().__init__(*given)
+        self._boots: dict[str, int] = {}
+
     def _run_instances(self, **given: t.Any) -> dict[str, t.Any]:
         faults = self.faults
         if faults and faults.strike(NO_CAPACITY, 0.5):
@@ -124,10 +128,6 @@ class FaultyEc2(TinyEc2):
         if faults and faults.strike(HIDDEN, 0.5):
             self._hidden[one["InstanceId"]] = 3
         return answer
-
-    def __init__(self, *given: t.Any) -> None:
-        super().__init__(*given)
-        self._boots: dict[str, int] = {}
 
     def _describe_instances(self, **given: t.Any) -> dict[str, t.Any]:
         for name, left in list(self._boots.items()):
@@ -184,7 +184,7 @@ class FaultyStage(DirectStage):
 
 
 class FaultyWorld(World):
-    """A world with faults. C(truth) is what the best of all promoted candidates measured, in microseconds."""
+    """A world with faults, and what happened in it: C(happened) counts them by kind, C(outcomes) how rounds ended."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, rng: random.Random, *, in_s3: bool) -> None:
         super().__init__(folder, patch, in_s3)
@@ -220,7 +220,7 @@ class FaultyWorld(World):
         """One round with faults, of a run that goes on unless the round ends it; then its guardian, with faults too."""
         kinds = self.rng.sample(ALL, self.rng.randint(0, 4))
         self.faults = self.ec2.faults = Faults(self.rng, kinds, self.rng.choice([0.02, 0.1, 0.3]))
-        before = self.champion()
+        before, promoted = self.champion(), None
         try:
             ended = self.round(best_us, alive=False, memory=self.memory)
         except BROKE_OFF as error:
@@ -230,11 +230,12 @@ class FaultyWorld(World):
             self.outcomes["killed"] += 1
             self._run_is_over()
         else:
+            promoted = ended["candidate"] if ended["verdict"]["is_champion"] else None
             self.outcomes[ended["verdict"]["kind"]] += 1
         finally:
             self.happened += self.faults.happened
             self.faults = self.ec2.faults = None
-        self._nothing_is_lost(before)
+        self._nothing_is_lost(before, promoted)
 
     def _run_is_over(self) -> None:
         self.memory = SlotMemory()
@@ -247,9 +248,11 @@ class FaultyWorld(World):
             except Killed:
                 self.outcomes["guardian killed"] += 1
 
-    def _nothing_is_lost(self, before: dict[str, t.Any] | None) -> None:
-        """Whoever was champion is it still, or a better one is; and it lives."""
+    def _nothing_is_lost(self, before: dict[str, t.Any] | None, promoted: dict[str, t.Any] | None) -> None:
+        """Whoever was said to be champion is it; else who was champion is it still, or a better one; and it lives."""
         now = self.champion()
+        if promoted is not None:
+            assert now is not None and now["instance_id"] == promoted["instance_id"], "it was said to be champion"
         if before is None:
             return
         assert now is not None, "the champion was lost"

@@ -32,9 +32,9 @@ LOOK_S = 0.25
 class Imp:
     """Meets each candidate with a trouble of its own, drawn by a seed and counted."""
 
-    def __init__(self, mine: Lab, rng: random.Random, spare: t.Collection[str] = ()) -> None:
+    def __init__(self, mine: Lab, rng: random.Random) -> None:
         self._lab, self._rng = mine, rng
-        self._met: set[str] = set(spare)
+        self._met: set[str] = set()
         self._over = threading.Event()
         self._searching: subprocess.Popen[str] | None = None
         self.did: Counter[str] = Counter()
@@ -80,9 +80,10 @@ class Imp:
         process = self._searching
         if process is None or process.poll() is not None:
             return
-        workers = descendants(process.pid) if self._rng.random() < 0.5 else []
+        # With all that it had started, its guardians too, or alone.
+        others = descendants(process.pid) if self._rng.random() < 0.5 else []
         process.send_signal(signal.SIGHUP if trouble == "hangs up" else signal.SIGKILL)
-        _signal(workers, signal.SIGKILL)
+        _signal(others, signal.SIGKILL)
 
 
 def pids_in(namespace: str, word: str) -> list[int]:

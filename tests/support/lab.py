@@ -148,6 +148,10 @@ class Lab:
             aws_secret_access_key="test",
         )
 
+    def groups(self) -> set[str]:
+        """The names of all placement groups."""
+        return {each["GroupName"] for each in self.client("ec2").describe_placement_groups()["PlacementGroups"]}
+
     def make_bucket(self, name: str) -> None:
         """Make a bucket in the region's S3."""
         here = {"LocationConstraint": "ap-northeast-1"}

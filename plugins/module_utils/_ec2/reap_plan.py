@@ -78,6 +78,12 @@ def parse_time(text: str | None) -> datetime.datetime | None:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.timezone.utc)
 
 
+def is_past(text: str | None, now: datetime.datetime) -> bool:
+    """Whether a time in ISO 8601 has come; false if it is none."""
+    moment = parse_time(text)
+    return moment is not None and moment <= now
+
+
 def is_of_search(resource: Resource, search_id: str | None) -> bool:
     """Tell whether a resource carries this search's tag, or for null any search's."""
     tag = resource["tags"].get(TAG_SEARCH_ID)

@@ -29,9 +29,7 @@ SHORT = {
 @pytest.fixture(scope="module")
 def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with lab(tmp_path_factory.mktemp("champion"), lab_seed=4, probe_samples=100, **STORE, **SHORT) as mine:
-        mine.client("s3").create_bucket(
-            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"}
-        )
+        mine.make_bucket(BUCKET)
         yield mine
 
 

@@ -55,7 +55,8 @@ def test_a_promotion(slot: RegionSlot, region_api: TestRegion) -> None:
     slot.modules.take()
     second = slot.round(110.0)["candidate"]["instance_id"]
     asked = {step: each.total() for step, each in slot.modules.take()}
-    assert {step: asked[step] for step in ("stop_on_shutdown", "protect")} == {"stop_on_shutdown": 4, "protect": 10}
+    keeping = {"host_keys": 2, "stop_on_shutdown": 4, "protect": 10}
+    assert {step: asked[step] for step in keeping} == keeping
     assert asked["terminate"] == 7
     (kept,) = region_api.describe(second)
     assert kept["MaintenanceOptions"] == {"AutoRecovery": "disabled", "RebootMigration": "disabled"}

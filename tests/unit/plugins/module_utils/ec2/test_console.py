@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.calls import get_console_output
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.console import host_keys_in
+from support.tiny_ec2 import refused
 
 RSA, ED25519 = "ssh-rsa AAAAB3Nza+/c1==", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG0b"
 BEGIN, END = "-----BEGIN SSH HOST KEY KEYS-----", "-----END SSH HOST KEY KEYS-----"
@@ -33,3 +37,17 @@ def test_the_last_boot_s_block_counts() -> None:
 )
 def test_without_a_whole_block_there_are_none(text: str) -> None:
     assert host_keys_in(text) == []
+
+
+def test_a_type_that_cannot_show_its_latest_output_shows_what_there_is() -> None:
+    asked = []
+
+    class Xen:
+        def get_console_output(self, **given: t.Any) -> dict[str, t.Any]:
+            asked.append(given)
+            if "Latest" in given:
+                raise refused("UnsupportedOperation", "GetConsoleOutput")
+            return {"Output": "booting"}
+
+    assert get_console_output(Xen(), "i-1") == "booting"
+    assert asked == [{"InstanceId": "i-1", "Latest": True}, {"InstanceId": "i-1"}]

@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / ".venv" / "collections")]
 from ansible_collections.lowlatency.ec2.plugins.module_utils._statistics import summarise_us
 from support.plain_client import Calls, run_calls
 from support.probe_process import ModuleRun, run_probe_module
-from support.stamped_echo import medians_us
+from support.stamped_echo import away_us
 from support.syn_rig import LONGEST_LIFE_S, Behaviour, SynRig, cpus, why_not
 
 EXHAUSTIVE = {"probe_mode": "exhaustive"}
@@ -86,10 +86,10 @@ def wire_rows() -> list[Row]:
     for pace, options, gap_s in PACES:
         with SynRig(behaviours) as rig:
             run = probe(rig, list(behaviours), samples=2_000, **options)
-            echoed_us = medians_us(list(behaviours), rig.command([]), count=500, gap_s=gap_s, cpu=cpus()[0])
+            echoed_us = away_us(list(behaviours), rig.command([]), count=500, gap_s=gap_s, cpu=cpus()[0])
         for shown in run.result["endpoints"][0]["addresses"]:
             address = shown["address"]
-            way_us = echoed_us[address] - behaviours[address].delay_us
+            way_us = statistics.median(echoed_us[address]) - behaviours[address].delay_us
             truth_us = rig.truth[address].median_us + way_us
             wall_us, wire_us = shown["wall"]["median_us"], shown["wire"]["median_us"]
             error_us = wire_us - truth_us

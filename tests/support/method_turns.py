@@ -30,11 +30,11 @@ def ways_in_turn(
     address: str, ways: Sequence[str], *, prefix: Sequence[str], cpu: int, handshakes: int, turns: int, **given: int
 ) -> dict[str, list[dict[str, Any]]]:
     """By way, one entry a turn: ``{codes: {errno: count}, retransmits, ports, sleeps, time_wait, wall_us, wire_us,
-    wall_low_us, samples}``.
+    samples}``.
 
     codes is by the errno as text, C(0) for completed; ports is how many source ports were used; sleeps is how often the
     process gave its CPU away by itself, and time_wait how many sockets of the namespace were in TIME_WAIT at the end.
-    The times are medians, wall_low_us the 10th percentile; they are None where nothing was completed. prefix is what
+    The times are medians; they are None where nothing was completed. prefix is what
     goes before the command; given may hold port and timeout_ms. samples has ``[port, wall_ns, wire_us]`` of each
     completed handshake.
     """
@@ -48,14 +48,12 @@ def ways_in_turn(
 def summary(outcomes: Sequence[Any]) -> dict[str, Any]:
     """What came of the handshakes of a turn."""
     made = [outcome for outcome in outcomes if outcome.code == 0 and outcome.retransmits == 0]
-    wall_us = sorted(outcome.wall_ns / 1_000 for outcome in made)
     return {
         "codes": Counter(str(outcome.code) for outcome in outcomes),
         "retransmits": sum(outcome.retransmits for outcome in outcomes),
         "ports": len({outcome.port for outcome in made}),
-        "wall_us": statistics.median(wall_us) if made else None,
+        "wall_us": statistics.median(one.wall_ns / 1_000 for one in made) if made else None,
         "wire_us": statistics.median(one.wire_us for one in made) if made else None,
-        "wall_low_us": wall_us[len(wall_us) // 10] if made else None,
         "samples": [[one.port, one.wall_ns, one.wire_us] for one in made],
     }
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import statistics
 import struct
 import subprocess
 import sys
@@ -53,10 +52,10 @@ def away_ns(made: socket.socket) -> int | None:
     return None if back_ns is None or out_ns is None else back_ns - out_ns
 
 
-def medians_us(
+def away_us(
     addresses: Sequence[str], prefix: Sequence[str], *, count: int, gap_s: float, cpu: int
-) -> dict[str, float]:
-    """By address, the median time that datagrams are away, in us; prefix goes before the command.
+) -> dict[str, list[float]]:
+    """By address, how long datagrams were away, in us; prefix goes before the command.
 
     Each address has ``count`` of them, in turn with the others', and there are ``gap_s`` between two.
     """
@@ -64,7 +63,7 @@ def medians_us(
     command = [*prefix, sys.executable, "-I", "-B", str(Path(__file__).resolve()), settings]
     limit_s = 60 + count * len(addresses) * (gap_s + 0.01)
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=limit_s)
-    return {address: statistics.median(times) / 1_000 for address, times in json.loads(done.stdout).items()}
+    return {address: [time_ns / 1_000 for time_ns in times] for address, times in json.loads(done.stdout).items()}
 
 
 def main(addresses: list[str], count: int, gap_s: float, cpu: int) -> None:

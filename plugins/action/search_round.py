@@ -15,23 +15,23 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.ownership impo
 from ansible_collections.lowlatency.ec2.plugins.module_utils._plain_text import one_line
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import MendableStore, StoreError
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stores import open_store
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGuard
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian import Guardians
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._mending import MendingStore, tagged_survivors
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import (
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian.controller_guard import ControllerGuard
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian.guardian import Guardians
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.reports import Reports
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.mending import MendingStore, tagged_survivors
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.modules import (
     CandidateHost,
     ControllerModules,
     StepFailed,
 )
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import (
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.options import (
     ARGUMENT_SPEC,
     RoundOptions,
     check_slots,
 )
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.round import Round
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.slot import SlotMemory
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._s3_client import s3_client
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import SlotMemory
 
 display = Display()
 

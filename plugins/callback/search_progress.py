@@ -42,8 +42,13 @@ import typing as t
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as DefaultCallback
 from ansible_collections.lowlatency.ec2.plugins.module_utils._plain_text import one_line
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._open_rounds import BOARD, interrupted_line
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import Line, reap_line, round_lines, to_ascii
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.render import (
+    Line,
+    reap_line,
+    round_lines,
+    to_ascii,
+)
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.open_rounds import BOARD, interrupted_line
 
 if t.TYPE_CHECKING:
     from ansible.executor.task_result import CallbackTaskResult

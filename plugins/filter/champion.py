@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from ansible.errors import AnsibleFilterError
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import verdict
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.figures import best_addresses
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import champion_lines
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.render import champion_lines
 
 
 def champion_verdict(round_result: t.Any, criteria: t.Any = None) -> dict[str, t.Any]:

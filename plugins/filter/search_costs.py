@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.budget import bound_text, tariff
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._render import cost_summary_lines
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import documents_of
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.render import cost_summary_lines
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.reports import documents_of
 
 
 def search_cost_bound(

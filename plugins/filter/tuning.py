@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.lowlatency.ec2.plugins.module_utils._tuning.catalogue import ALL
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._tuning_report import (
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._tuning.report import (
     merged_results,
     needs_reboot,
     report_document,
 )
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._tuning_text import knob_table, report_text, summary_lines
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._tuning.text import knob_table, report_text, summary_lines
 
 
 def tuning_report(

@@ -18,10 +18,11 @@ import pytest
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import waiters
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import StoreError
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils import _guardian_acts, _reports
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import ReportsError
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import SlotMemory
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian import acts
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import reports
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.reports import ReportsError
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.modules import StepFailed
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.slot import SlotMemory
 from botocore.exceptions import ConnectionClosedError
 from support.interruption import DirectStage, Killed, World
 from support.kill_points import problems
@@ -56,7 +57,7 @@ class Clock:
         monotonic = time.monotonic
         patch.setattr(time, "monotonic", lambda: monotonic() + self._ahead_s)
         patch.setattr(time, "sleep", self.sleep)
-        for function in (waiters.wait_until, _guardian_acts.Ending.__init__):
+        for function in (waiters.wait_until, acts.Ending.__init__):
             defaults = t.cast("dict[str, t.Any]", function.__kwdefaults__)
             patch.setitem(defaults, "clock", time.monotonic)
             patch.setitem(defaults, "sleep", self.sleep)
@@ -196,14 +197,14 @@ class FaultyWorld(World):
         self.happened: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.points.reach = self._at_write  # type: ignore[method-assign]
-        write = _reports._write_whole
+        write = reports._write_whole
 
         def written(handle: int, data: bytes) -> None:
             if self.faults is not None:
                 self.faults.at_disk()
             write(handle, data)
 
-        patch.setattr(_reports, "_write_whole", written)
+        patch.setattr(reports, "_write_whole", written)
 
     def _reach(self, point: str) -> None:
         if self.faults is not None:

@@ -19,9 +19,11 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._search import cham
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import MendableStore
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stores import open_store
 from ansible_collections.lowlatency.ec2.plugins.modules import candidate_instance, candidate_instance_info, reap
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils import _guardian_report, _keeper, _reports
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian_report import end_round
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian import report as guardian_report
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian.report import end_round
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import reports as report_files
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import keeper
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.modules import StepFailed
 from support.fake_s3 import BUCKET, KEY, FakeS3, Objects
 from support.rounds import rack_probe
 from support.stage import Stage, make_round
@@ -166,7 +168,7 @@ class World:
         self.sleep: t.Callable[[float], None] = lambda _s: None
         self._patch = patch
         self._watch_writes()
-        patch.setattr(_guardian_report, "connect", lambda *_given: self._s3())
+        patch.setattr(guardian_report, "connect", lambda *_given: self._s3())
 
     def _reach(self, point: str) -> None:
         self.points.reach(point)
@@ -184,18 +186,18 @@ class World:
         for owner, name in (
             (intents, "write_whole"),
             (champion_store, "write_whole"),
-            (_keeper, "remove_intent"),
+            (keeper, "remove_intent"),
         ):
             self._patch.setattr(owner, name, self._pointed(getattr(owner, name), name))
-        append = _reports.Reports._append
+        append = report_files.Reports._append
         points = self.points
 
-        def noted(reports: _reports.Reports, name: str, text: str) -> None:
+        def noted(reports: report_files.Reports, name: str, text: str) -> None:
             points.reach(f"before write {name}")
             append(reports, name, text)
             points.reach(f"after write {name}")
 
-        self._patch.setattr(_reports.Reports, "_append", noted)
+        self._patch.setattr(report_files.Reports, "_append", noted)
 
     def _pointed(self, act: t.Callable[..., None], name: str) -> t.Callable[..., None]:
         def pointed(path: str, *given: t.Any) -> None:

@@ -6,21 +6,24 @@
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
-UTILS = Path(__file__).resolve().parents[2] / "plugins/module_utils"
-BASE = "ansible_collections.lowlatency.ec2.plugins.module_utils"
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+UTILS = PLUGINS / "module_utils"
+CONTROLLER = PLUGINS / "plugin_utils"
 
 
-def imported_parts(path: Path) -> set[str]:
-    """The modules that a file imports: C(probe.plan) for module_utils/_probe/plan.py."""
-    found = set()
+def imported_parts(path: Path, utils: Path = UTILS) -> set[str]:
+    """The modules of utils that a file imports: C(probe.plan) for module_utils/_probe/plan.py."""
+    base, found = _base(utils), set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
-            module = _absolute(node, path)
-            if module == BASE or module.startswith(f"{BASE}."):
-                inside = module[len(BASE) + 1 :]
-                found |= {_module(inside, alias.name) for alias in node.names}
+            module = _absolute(node, path, utils)
+            if module == base or module.startswith(f"{base}."):
+                inside = module[len(base) + 1 :]
+                found |= {_module(utils / inside.replace(".", "/"), inside, alias.name) for alias in node.names}
     return {module.removeprefix("_") for module in found}
 
 
@@ -29,14 +32,31 @@ def part_file(part: str) -> Path:
     return UTILS / f"_{part.replace('.', '/')}.py"
 
 
-def _absolute(node: ast.ImportFrom, path: Path) -> str:
+def rooms(utils: Path) -> dict[str, set[str]]:
+    """What each room of utils uses beside itself."""
+    used: dict[str, set[str]] = defaultdict(set)
+    for path in utils.rglob("*.py"):
+        room = path.relative_to(utils).parts[0].removeprefix("_").removesuffix(".py")
+        used[room] |= {part.partition(".")[0] for part in imported_parts(path, utils)} - {room}
+    return dict(used)
+
+
+def all_reached(may_use: Mapping[str, set[str]], room: str) -> set[str]:
+    """What a room uses, and what that uses, and so on. Raises RecursionError when they go round."""
+    return may_use[room].union(*(all_reached(may_use, other) for other in may_use[room]))
+
+
+def _base(utils: Path) -> str:
+    return f"ansible_collections.lowlatency.ec2.plugins.{utils.name}"
+
+
+def _absolute(node: ast.ImportFrom, path: Path, utils: Path) -> str:
     if not node.level:
         return node.module or ""
-    folder = path.resolve().parents[node.level - 1].relative_to(UTILS)
-    return ".".join([BASE, *folder.parts, *([node.module] if node.module else [])])
+    folder = path.resolve().parents[node.level - 1].relative_to(utils)
+    return ".".join([_base(utils), *folder.parts, *([node.module] if node.module else [])])
 
 
-def _module(inside: str, name: str) -> str:
+def _module(place: Path, inside: str, name: str) -> str:
     """A name is a module of its own where what it is imported from is a package."""
-    is_package = (UTILS / inside.replace(".", "/")).is_dir()
-    return ".".join(each for each in (inside, name) if each) if is_package else inside
+    return ".".join(each for each in (inside, name) if each) if place.is_dir() else inside

@@ -16,9 +16,9 @@ from ansible_collections.lowlatency.ec2.plugins.modules import (
     placement_group,
     reap,
 )
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import _raise_if_failed
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import SlotMemory
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.modules import _raise_if_failed
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.round import Round
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.slot import SlotMemory
 from support.region import AL2023, TestRegion, Vpc
 from support.rounds import rack_probe
 from support.stage import Stage, make_round

@@ -14,12 +14,12 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_st
     ChampionStore,
     FileChampionStore,
 )
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guard import ControllerGone
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import Round
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round_options import ARGUMENT_SPEC, RoundOptions
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._slot import SlotMemory
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian.controller_guard import ControllerGone
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.reports import Reports
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.modules import StepFailed
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.options import ARGUMENT_SPEC, RoundOptions
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.round import Round
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.slot import SlotMemory
 from support.rounds import address, endpoint, probe, rack_probe
 
 UNMET = {"median_us": 1, "best_us": 1}

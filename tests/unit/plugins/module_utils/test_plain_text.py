@@ -17,8 +17,8 @@ import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._plain_text import cell, one_line, plain
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State, parse, render
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_tags import rebuild, tags_of
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._modules import StepFailed, parse_look
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports import Reports
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.reports import Reports
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.modules import StepFailed, parse_look
 from hypothesis import given
 from hypothesis import strategies as st
 from support.rounds import address, champion, endpoint, probe, round_result

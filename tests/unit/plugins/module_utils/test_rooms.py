@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-
-from support.parts import UTILS, imported_parts
+from support.parts import UTILS, all_reached, rooms
 
 #: A new arrow is a decision: it belongs here and into docs/architecture.md.
 MAY_USE: dict[str, set[str]] = {
@@ -25,21 +23,9 @@ MAY_USE: dict[str, set[str]] = {
 }
 
 
-def rooms() -> dict[str, set[str]]:
-    """What each room uses beside itself."""
-    used: dict[str, set[str]] = defaultdict(set)
-    for path in UTILS.rglob("*.py"):
-        room = path.relative_to(UTILS).parts[0].removeprefix("_").removesuffix(".py")
-        used[room] |= {part.partition(".")[0] for part in imported_parts(path)} - {room}
-    return dict(used)
-
-
 def test_rooms_use_each_other_as_it_is_laid_down() -> None:
-    assert rooms() == MAY_USE
+    assert rooms(UTILS) == MAY_USE
 
 
 def test_no_room_uses_one_that_uses_it() -> None:
-    def reached(room: str) -> set[str]:
-        return MAY_USE[room].union(*(reached(other) for other in MAY_USE[room]))
-
-    assert all(room not in reached(room) for room in MAY_USE)
+    assert all(room not in all_reached(MAY_USE, room) for room in MAY_USE)

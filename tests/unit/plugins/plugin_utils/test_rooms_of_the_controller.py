@@ -1,0 +1,26 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which room of plugin_utils may use which."""
+
+from __future__ import annotations
+
+from support.parts import CONTROLLER, all_reached, rooms
+
+#: A new arrow is a decision: it belongs here and into docs/architecture.md.
+MAY_USE: dict[str, set[str]] = {
+    "addresses": set(),
+    "guardian": set(),
+    "reports": set(),
+    "round": {"addresses", "guardian", "reports"},
+    "s3_client": set(),
+    "tuning": set(),
+}
+
+
+def test_rooms_use_each_other_as_it_is_laid_down() -> None:
+    assert rooms(CONTROLLER) == MAY_USE
+
+
+def test_no_room_uses_one_that_uses_it() -> None:
+    assert all(room not in all_reached(MAY_USE, room) for room in MAY_USE)

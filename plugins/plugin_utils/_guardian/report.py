@@ -28,6 +28,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents imp
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.stores import open_store
 from ansible_collections.lowlatency.ec2.plugins.module_utils._whole_file import write_whole
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian.acts import Ending
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.reports import Reports
 
 USER_AGENT = "lowlatency.ec2-guardian"
 
@@ -71,7 +72,10 @@ def end_round(
         )
         ending.run()
         with contextlib.suppress(StoreError):
-            report["champion"] = (store.read().champion or {}).get("instance_id")
+            state = store.read()
+            report["champion"] = (state.champion or {}).get("instance_id")
+            if intent.promotion is not None:
+                Reports(reports_dir).write_finished(intent.promotion, state.to_dict())
     except out_of_time:
         report["failure"] = "the time was up"
     except Exception as error:

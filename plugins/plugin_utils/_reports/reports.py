@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import json
 import math
 import os
@@ -25,12 +26,13 @@ from datetime import datetime, timezone
 from ansible_collections.lowlatency.ec2.plugins.module_utils._plain_text import plain
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.criteria import Criteria
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.figures import anchor_hits, endpoints_of
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.render import (
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.champion_log import (
     event_blocks,
-    log_lines,
+    finished_blocks,
     lost_blocks,
-    passed,
+    tells_of,
 )
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.render import log_lines, passed
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._reports.table import csv_columns, csv_row, csv_text
 
 LOCK_NAME = ".reports.lock"
@@ -118,8 +120,25 @@ class Reports:
 
     def write_lost(self, state: Mapping[str, t.Any], instance_ids: Sequence[str]) -> None:
         """Append survivors that were found gone to the champion log. C(state) is the document that named them."""
-        stamp = self._now().astimezone(timezone.utc).isoformat(timespec="seconds")
+        stamp = self._stamp()
         self._append_blocks(_day_of(stamp), lost_blocks(plain(state), instance_ids, stamp))
+
+    def write_finished(self, promotion: Mapping[str, t.Any], state: Mapping[str, t.Any]) -> None:
+        """Append what became of an interrupted round's promotion to the champion log, unless the round had told it.
+
+        C(promotion) is that of the round's intent, C(state) the champion's document as it is now.
+        """
+        stamp, found = self._stamp(), promotion["record"]["instance_id"]
+        if not any(tells_of(text, found) for text in self._champion_logs()):
+            self._append_blocks(_day_of(stamp), finished_blocks(plain(promotion), plain(state), stamp))
+
+    def _champion_logs(self) -> Iterator[str]:
+        for path in glob.glob(os.path.join(glob.escape(self.directory), "champion_log_*.txt")):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                yield file.read()
+
+    def _stamp(self) -> str:
+        return self._now().astimezone(timezone.utc).isoformat(timespec="seconds")
 
     def _append_blocks(self, day: str, blocks: Sequence[Sequence[str]]) -> None:
         if not blocks:

@@ -231,6 +231,56 @@ def test_each_change_has_a_block_with_one_word(reports: Reports) -> None:
     assert text_of(reports, f"champion_log_{DAY}.txt").count(RULE) == 4
 
 
+def finished(instance_id: str, kind: str, against: str | None = None) -> dict[str, t.Any]:
+    """The promotion of an interrupted round, as its intent holds it."""
+    return {"record": {**champion(110.0, instance_id), "kind": kind, "round_id": "test-1"}, "against": against}
+
+
+@pytest.mark.parametrize(
+    ("promotion", "state", "words"),
+    [
+        (finished("i-2", "champion"), {"champion": champion(110.0, "i-2")}, ["INITIAL_CHAMPION"]),
+        (finished("i-2", "champion", "i-1"), {"champion": champion(110.0, "i-2")}, ["NEW_CHAMPION"]),
+        (finished("i-2", "champion"), {"champion": champion(100.0, "i-3")}, []),
+        (finished("i-2", "champion"), {"champion": None}, []),
+        (finished("i-2", "anchor"), {"champion": champion(), "anchor": champion(110.0, "i-2")}, ["ANCHOR_FOUND"]),
+        (finished("i-2", "qualified"), {"qualified": [champion(110.0, "i-2")]}, ["QUALIFIED"]),
+        (
+            finished("i-2", "anchor"),
+            {"champion": champion(110.0, "i-2"), "anchor": champion(110.0, "i-2")},
+            ["INITIAL_CHAMPION", "ANCHOR_FOUND"],
+        ),
+    ],
+    ids=["first", "replacing", "beaten meanwhile", "unseated", "anchor", "qualified", "anchor and champion"],
+)
+def test_what_an_interrupted_round_did_not_tell_is_told_once(
+    tmp_path: Path, promotion: dict[str, t.Any], state: dict[str, t.Any], words: list[str]
+) -> None:
+    reports = Reports(str(tmp_path), now=lambda: datetime(2025, 7, 22, 6, 0, tzinfo=timezone.utc))
+    for _again in range(2):
+        reports.write_finished(promotion, state)
+    if not words:
+        assert list(tmp_path.iterdir()) == []
+        return
+    text = text_of(reports, f"champion_log_{DAY}.txt")
+    assert events(reports) == words
+    assert text.count("  Finished: after round test-1 was interrupted\n") == len(words)
+    assert ("  Old Champion: i-1 (-)\n" in text) is (words == ["NEW_CHAMPION"])
+
+
+def test_what_the_round_had_told_is_not_told_again(tmp_path: Path) -> None:
+    reports = Reports(str(tmp_path), now=lambda: datetime(2025, 7, 22, 6, 0, tzinfo=timezone.utc))
+    made = round_result(best_us=101, champion_before=champion())
+    reports.write_event(made)
+    told = events(reports)
+    new_id = made["candidate"]["instance_id"]
+    reports.write_finished(finished(new_id, "champion"), {"champion": champion(101.0, new_id)})
+    assert events(reports) == told
+    # Who was replaced there is named, and has no block of its own.
+    reports.write_finished(finished("i-0abc123", "champion"), {"champion": champion(142.5, "i-0abc123")})
+    assert len(events(reports)) == len(told) + 1
+
+
 def test_lost_survivors_are_logged_with_the_time_they_were_missed(tmp_path: Path) -> None:
     tokyo = timezone(timedelta(hours=9))
     reports = Reports(str(tmp_path), now=lambda: datetime(2025, 7, 23, 6, 0, tzinfo=tokyo))

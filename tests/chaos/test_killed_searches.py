@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.kill_points import times_told
 from support.killing_proxy import KillingProxy, killing_proxy
 from support.lab import Lab, lab
 from support.whole_run import descendants
@@ -225,6 +226,7 @@ def settled(stand: Stand, sitting: str, report: dict[str, t.Any]) -> str:
     champion = stand.state()["champion"]["instance_id"]
     if report["step"] == "promote":
         assert champion != sitting, "the verdict was made, and the better one is lost"
+        assert times_told(stand.lab.reports, [champion]) == {champion: 1}
     else:
         assert champion == sitting
     only_the_champion_is_there(stand)

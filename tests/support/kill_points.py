@@ -125,7 +125,8 @@ def problems(world: World, best: str | None, kept: set[str]) -> list[str]:
     if set(world.ec2.groups) != groups:
         found.append(f"groups {sorted(world.ec2.groups)}, survivors are in {sorted(groups)}")
     found += [f"{each} {what}" for each in world.ec2.live() for what in exposed(world, each)]
-    found += [f"{each} has {count} blocks in the champion log" for each, count in blocks(world).items() if count != 1]
+    told = times_told(world.folder, survivors)
+    found += [f"{each} has {count} blocks in the champion log" for each, count in told.items() if count != 1]
     if world.open_intents():
         found.append(f"{[each.round_id for each in world.open_intents()]} are still open")
     if world.retiring():
@@ -133,11 +134,11 @@ def problems(world: World, best: str | None, kept: set[str]) -> list[str]:
     return found
 
 
-def blocks(world: World) -> dict[str, int]:
-    """How often the champion log tells of each survivor that it was found."""
-    text = "".join(path.read_text(encoding="utf-8") for path in sorted(world.folder.glob("champion_log_*.txt")))
+def times_told(reports: Path, instance_ids: t.Iterable[str]) -> dict[str, int]:
+    """How often the champion log tells of each instance that it was kept."""
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(reports.glob("champion_log_*.txt")))
     found = Counter(re.findall(r"^  (?:New Champion|Anchor|Qualified): (\S+) \(", text, re.MULTILINE))
-    return {each: found[each] for each in sorted(world.survivors())}
+    return {each: found[each] for each in sorted(instance_ids)}
 
 
 def exposed(world: World, instance_id: str) -> list[str]:

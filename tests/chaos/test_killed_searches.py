@@ -24,6 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2 import ownership
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents import Intent, open_intents
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.keeper import judge_owner
 from support.kill_points import times_told
 from support.killing_proxy import KillingProxy, killing_proxy
 from support.lab import Lab, lab
@@ -33,6 +36,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(14_400)]
 
 SITE = Path(__file__).with_name("killing_site")
 NOTHING_MEETS = {"median_us": 1, "best_us": 1}
+#: Looks, ten a second, after which a guardian that shows nowhere was not started.
+STARTS_LOOKS = 100
 FORMS = ("main KILL", "main HUP", "main and workers KILL")
 #: How the interrupted round would have ended, and the sitting champion's figure that makes it end so.
 SITTING_US = {"discard": 1.0, "promote": 9999.0}
@@ -142,11 +147,21 @@ def interrupted_reports(mine: Lab) -> set[str]:
     return {path.name for path in mine.reports.glob("interrupted_*.json")}
 
 
+def open_rounds(mine: Lab) -> list[Intent]:
+    """The intents on the disk."""
+    return list(open_intents(str(mine.reports), lambda _why: None))
+
+
+def unguarded(mine: Lab) -> bool:
+    """Whether the worker is gone that had written down what it was about to do, and had not started its guardian."""
+    return all(each.guardian is None and judge_owner(each.owner) == ownership.GONE for each in open_rounds(mine))
+
+
 def wait_for_report(mine: Lab, before: set[str]) -> dict[str, t.Any] | None:
-    """The report of the guardian; None when the round had ended before the controller did."""
-    for _look in range(900):
+    """The report of the guardian; None when the round had ended before the controller did, or had no guardian yet."""
+    for look in range(900):
         new = interrupted_reports(mine) - before
-        if not new and not list((mine.reports / "rounds").glob("*.json")):
+        if not new and (not open_rounds(mine) or (look >= STARTS_LOOKS and unguarded(mine))):
             return None
         if new:
             text = (mine.reports / new.pop()).read_text(encoding="utf-8")
@@ -205,8 +220,9 @@ def test_killed_searches_leave_one_champion_and_nothing_else(
             over += 1
             continue
         if report is None:
+            why = "no guardian was there yet" if open_rounds(stand.lab) else "the round had ended"
             leave_nothing_after_the_next_run(stand)
-            row = "nothing, the round had ended | the next run did | | | as decided"
+            row = f"nothing, {why} | the next run did | | | as decided"
         else:
             row = settled(stand, sitting, report)
         what = f" {stand.proxy.seen[-1]}" if point.kind == "call" else ""

@@ -28,8 +28,7 @@ def event_blocks(result: Document) -> list[list[str]]:
         word = "NEW_CHAMPION" if decided.get("replaces") else "INITIAL_CHAMPION"
         blocks.append(_block(stamp, word, _promoted(result["champion"], result.get("champion_before"))))
     if decided["is_anchor"] or decided["kind"] == "qualified":
-        word, label = ("ANCHOR_FOUND", "Anchor") if decided["is_anchor"] else ("QUALIFIED", "Qualified")
-        blocks.append(_block(stamp, word, [*_standing(label, candidate, _PROTECTED), ("Why", decided["reason"])]))
+        blocks.append(_kept_block(stamp, candidate, decided["is_anchor"], ("Why", decided["reason"])))
     return blocks
 
 
@@ -59,11 +58,9 @@ def finished_blocks(promotion: Document, state: Document, stamp: str) -> list[li
         rows = _promoted(record, {"instance_id": old_id, "best_us": None} if old_id else None)
         blocks.append(_block(stamp, word, [*rows, told]))
     is_anchor = _names(state.get("anchor"), record)
-    if is_anchor or (
-        record["kind"] == "qualified" and any(_names(one, record) for one in state.get("qualified") or [])
-    ):
-        word, label = ("ANCHOR_FOUND", "Anchor") if is_anchor else ("QUALIFIED", "Qualified")
-        blocks.append(_block(stamp, word, [*_standing(label, record, _PROTECTED), told]))
+    is_qualified = any(_names(each, record) for each in state.get("qualified") or [])
+    if is_anchor or (is_qualified and record["kind"] == "qualified"):
+        blocks.append(_kept_block(stamp, record, is_anchor, told))
     return blocks
 
 
@@ -88,6 +85,11 @@ def _promoted(champion: Document, before: Document | None) -> list[tuple[str, st
     if before and before["instance_id"] != champion["instance_id"]:
         rows.insert(1, ("Old Champion", f"{before['instance_id']} ({microseconds(before['best_us'])})"))
     return rows
+
+
+def _kept_block(stamp: str, entry: Document, is_anchor: bool, why: tuple[str, str]) -> list[str]:
+    word, label = ("ANCHOR_FOUND", "Anchor") if is_anchor else ("QUALIFIED", "Qualified")
+    return _block(stamp, word, [*_standing(label, entry, _PROTECTED), why])
 
 
 def _standing(label: str, entry: Document, status: str) -> list[tuple[str, str]]:

@@ -41,26 +41,34 @@ def truth_of(syn_rig: OpenRig, behaviour: Behaviour, count: int, **options: Any)
     """
     tries: list[tuple[Truth, list[float]]] = []
     for _again in range(MOST_RIGS):
-        truth, wires_us = one_truth(syn_rig, behaviour, count, **options)
-        tries.append((truth, wires_us))
-        if len(truth.undisturbed()) >= count // 2:
+        tries.append(one_truth(syn_rig, behaviour, count, **options))
+        if is_calm(tries[-1]):
             break
-    truth, wires_us = max(tries, key=lambda one: len(one[0].undisturbed()))
-    undisturbed = truth.undisturbed()
-    if len(undisturbed) < LEAST_UNDISTURBED and os.nice(0) > 0:
+    truth, ways_us = max(tries, key=lambda one: (len(one[1]) >= LEAST_UNDISTURBED, is_calm(one), -middle_us(one[1])))
+    if len(ways_us) < LEAST_UNDISTURBED and os.nice(0) > 0:
         pytest.skip("the rig let other work go first and has nothing left to show")
-    assert len(undisturbed) >= LEAST_UNDISTURBED
+    assert len(ways_us) >= LEAST_UNDISTURBED
     # The kernel's way in and out of the device is 2 to 3 us, and TCP_INFO counts in whole ones. Other work on the
     # machine only adds to the caller's side, so the least tenth tells the way; a truth that is off moves that as well.
-    ways_us = [wires_us[n] - truth.kept_us[n] for n in undisturbed]
     assert 0 <= low_us(ways_us) <= 5
+    assert statistics.median(ways_us) <= 15
     # A SYN is dated within 10 us, or its answer would not be called undisturbed.
     assert min(ways_us) >= -10
     return truth
 
 
+def middle_us(ways_us: list[float]) -> float:
+    return statistics.median(ways_us) if ways_us else math.inf
+
+
+def is_calm(one: tuple[Truth, list[float]]) -> bool:
+    """Whether nothing else was in the way of most answers, at the rig and at its caller."""
+    truth, ways_us = one
+    return len(ways_us) >= len(truth.kept_us) // 2 and middle_us(ways_us) <= 5
+
+
 def one_truth(syn_rig: OpenRig, behaviour: Behaviour, count: int, **options: Any) -> tuple[Truth, list[float]]:
-    """Truth of one rig's handshakes, and what the kernel says that each one took."""
+    """Truth of one rig's handshakes, and how long the way was, by the kernel's own time, of each undisturbed one."""
     rig = syn_rig({ADDRESS: behaviour})
     calls = call(rig, count, **options)
     rig.close()
@@ -68,7 +76,7 @@ def one_truth(syn_rig: OpenRig, behaviour: Behaviour, count: int, **options: Any
     assert [one.code for one in calls] == [0] * count
     assert len(truth.kept_us) == count
     assert all(kept >= asked for asked, kept in zip(truth.asked_us, truth.kept_us))
-    return truth, [one.wire_us for one in calls]
+    return truth, [calls[n].wire_us - truth.kept_us[n] for n in truth.undisturbed()]
 
 
 @pytest.mark.parametrize("delay_us", [50, 100, 200, 400])

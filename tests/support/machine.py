@@ -39,6 +39,7 @@ from support.whole_run import run_whole
 USER = "admin"
 BOOT_TIMEOUT_S = 300.0
 _SSHD = "/usr/sbin/sshd"
+_SSH_FAILED = 255  # ssh(1) itself, not the command: the machine does not answer
 
 
 def why_not() -> str | None:
@@ -144,7 +145,8 @@ class TestMachine:
         """Run a shell command as the login user (sudo asks for nothing); return its output without blanks around."""
         done = self._ssh(command, timeout_s)
         if check and done.returncode:
-            raise AssertionError(f"{command!r} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+            told = f"{command!r} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+            raise AssertionError(f"{told}\n{self.console()}" if done.returncode == _SSH_FAILED else told)
         return done.stdout.strip()
 
     def read(self, path: str) -> str:

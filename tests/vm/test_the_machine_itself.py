@@ -63,6 +63,19 @@ def test_its_nic_has_rings_coalescing_and_interrupts(vm: TestMachine) -> None:
     assert "ID_NET_LINK_FILE=" in vm.ssh(f"udevadm info /sys/class/net/{device}")
 
 
+def test_a_link_that_is_down_for_a_moment_takes_no_address_and_no_route_along(vm: TestMachine) -> None:
+    """Another ring takes the link down for a second or two, as it may when a machine is tuned."""
+    device = nic(vm)
+    changes = f"/sys/class/net/{device}/carrier_changes"
+    gone = vm.ssh(
+        f"set -e; before=$(cat {changes}); ip -4 monitor address route >/tmp/monitored & monitor=$!; sleep 1\n"
+        f"sudo ethtool -G {device} rx 512\n"
+        f"for _ in $(seq 100); do sleep 0.2; [ $(($(cat {changes}) - before)) -lt 2 ] || break; done\n"
+        f"sleep 2; kill $monitor; [ $(($(cat {changes}) - before)) -ge 2 ]; grep Deleted /tmp/monitored || true"
+    )
+    assert gone == ""
+
+
 def test_the_seed_was_taken_once(vm: TestMachine) -> None:
     assert vm.ssh("hostname") == vm.computer.spec.seed.hostname
     assert vm.read("/root/user-data").split() == ["ran", "0"]

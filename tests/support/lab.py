@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import typing as t
 import urllib.request
@@ -20,59 +20,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import boto3
+from support.lab_index import ROOT, free_index, free_indexes, reserved
 from support.whole_run import run_whole
 
-ROOT = Path(__file__).resolve().parents[2]
-#: Lab 0 is the user's own; tests take a free one of these, so that they can run side by side. The tests of the
-#: lab's parts have indexes of their own, which another run of them waits for.
-INDEXES = range(6, 12)
+__all__ = ["BIN", "ROOT", "Lab", "free_index", "free_indexes", "lab", "reserved", "wait_for_candidate"]
 
-
-def _lock(index: int, operation: int) -> int:
-    """The lock of a lab index, as a descriptor. Raises BlockingIOError when it is held and not to be waited for."""
-    lock = os.open(f"/tmp/lowlatency-lab-test-{index}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, operation)
-    except BlockingIOError:
-        os.close(lock)
-        raise
-    return lock
-
-
-@contextmanager
-def free_index() -> Iterator[int]:
-    """A lab index that no other test holds, for as long as the context lasts."""
-    for index in INDEXES:
-        try:
-            lock = _lock(index, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        try:
-            yield index
-        finally:
-            os.close(lock)
-        return
-    raise RuntimeError(f"all labs {INDEXES} are in use by other tests")
-
-
-@contextmanager
-def reserved(*indexes: int) -> Iterator[None]:
-    """Hold these lab indexes; another run of the same tests is waited for."""
-    locks = [_lock(index, fcntl.LOCK_EX) for index in sorted(indexes)]
-    try:
-        yield
-    finally:
-        for lock in locks:
-            os.close(lock)
+#: The programs of the environment that the tests run in.
+BIN = Path(sys.executable).parent
 
 
 @dataclass
 class Lab:
-    """A lab, and the folder of its results."""
+    """A lab, and the folder of its results.
+
+    The truth of a lab that several files of tests share lies elsewhere, at `shared_truth`.
+    """
 
     index: int
     folder: Path
     variables: dict[str, t.Any] = field(default_factory=dict)
+    shared_truth: Path | None = None
 
     @property
     def reports(self) -> Path:
@@ -89,7 +56,7 @@ class Lab:
             **variables,
         }
         return [
-            str(ROOT / ".venv/bin/ansible-playbook"),
+            str(BIN / "ansible-playbook"),
             "-i",
             str(ROOT / "inventory/lab"),
             str(ROOT / f"playbooks/{playbook}.yml"),
@@ -173,7 +140,8 @@ class Lab:
 
     def truth(self) -> dict[str, t.Any]:
         """The region's own truth."""
-        return t.cast("dict[str, t.Any]", json.loads((self.reports / "lab_truth.json").read_text(encoding="utf-8")))
+        path = self.shared_truth or self.reports / "lab_truth.json"
+        return t.cast("dict[str, t.Any]", json.loads(path.read_text(encoding="utf-8")))
 
     def state(self) -> dict[str, t.Any]:
         """The champion's document."""

@@ -138,6 +138,12 @@ class TestRegion:
         with urllib.request.urlopen(self.endpoint_url + path, timeout=10) as answer:
             return json.loads(answer.read())
 
+    def post(self, path: str) -> Any:
+        """Return the JSON that the API answers to a POST beside the AWS protocol."""
+        request = urllib.request.Request(self.endpoint_url + path, method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read())
+
     @property
     def connection(self) -> dict[str, str]:
         """The connection options of an AWS module."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 
 import pytest
-from support.lab import ROOT, Lab, lab
+from support.lab import BIN, ROOT, Lab
+from support.shared_lab import SharedLab
 
 pytestmark = [
     pytest.mark.lab,
@@ -25,18 +25,18 @@ FOLDERS = "/etc /boot /usr /var/lib /root"
 
 
 @pytest.fixture(scope="module")
-def survivor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def survivor(lab_of_worker: SharedLab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """A lab with a champion of one round."""
-    with lab(tmp_path_factory.mktemp("refusal"), lab_seed=3, probe_samples=50) as mine:
-        mine.play("search", search_slot_count=1, search_max_rounds=1)
-        yield mine
+    lab = lab_of_worker.as_new(tmp_path_factory.mktemp("refusal"), probe_samples=50)
+    lab.play("search", search_slot_count=1, search_max_rounds=1)
+    return lab
 
 
 def inside(mine: Lab, command: str) -> list[str]:
     """The lines that a command prints on the survivor."""
     done = subprocess.run(
         [
-            *(str(ROOT / ".venv/bin/ansible"), "survivors", "-i", str(ROOT / "inventory/lab"), "--become", "-m", "raw"),
+            *(str(BIN / "ansible"), "survivors", "-i", str(ROOT / "inventory/lab"), "--become", "-m", "raw"),
             *("-e", json.dumps({"lab_index": mine.index}), "-a", command),
         ],
         capture_output=True,

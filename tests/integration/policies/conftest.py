@@ -6,20 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from held_keys import HeldKeys
-from support.lab import Lab, free_index
+from support.shared_lab import SharedLab
 
 
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HeldKeys]:
-    """A lab that is up, in which nothing was set up yet."""
-    with free_index() as index:
-        lab = Lab(index, tmp_path_factory.mktemp("policies"), {"lab_seed": 4, "probe_samples": 200})
-        try:
-            lab.play("lab")
-            yield HeldKeys(lab)
-        finally:
-            lab.play("lab", lab_state="absent")
+@pytest.fixture(scope="module")
+def keys(lab_of_worker: SharedLab, tmp_path_factory: pytest.TempPathFactory) -> HeldKeys:
+    """A lab in which nothing was set up yet."""
+    return HeldKeys(lab_of_worker.as_new(tmp_path_factory.mktemp("policies"), network=False, probe_samples=200))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 import typing as t
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.lab import Lab, lab
+from support.lab import Lab
+from support.shared_lab import SharedLab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -27,10 +27,10 @@ SHORT = {
 
 
 @pytest.fixture(scope="module")
-def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with lab(tmp_path_factory.mktemp("champion"), lab_seed=4, probe_samples=100, **STORE, **SHORT) as mine:
-        mine.make_bucket(BUCKET)
-        yield mine
+def running_lab(lab_of_worker: SharedLab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    lab = lab_of_worker.as_new(tmp_path_factory.mktemp("champion"), probe_samples=100, **STORE, **SHORT)
+    lab.make_bucket(BUCKET)
+    return lab
 
 
 def document(mine: Lab) -> dict[str, t.Any]:

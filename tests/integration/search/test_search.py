@@ -14,11 +14,11 @@ import signal
 import subprocess
 import time
 import typing as t
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.lab import ROOT, Lab, lab, wait_for_candidate
+from support.shared_lab import SharedLab
 from support.truth import champion_gap_us
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
@@ -30,9 +30,8 @@ TIE_US = 10.0
 
 
 @pytest.fixture(scope="module")
-def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with lab(tmp_path_factory.mktemp("search"), lab_seed=4, probe_samples=300) as mine:
-        yield mine
+def running_lab(lab_of_worker: SharedLab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return lab_of_worker.as_new(tmp_path_factory.mktemp("search"), probe_samples=300)
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from support.lab import Lab, lab, wait_for_candidate
+from support.lab import Lab, wait_for_candidate
+from support.shared_lab import SharedLab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -19,9 +18,8 @@ A_DOLLAR_A_MINUTE = {"c8g.24xlarge": 60.0, "c8g.metal-24xl": 60.0}
 
 
 @pytest.fixture(scope="module")
-def budget_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with lab(tmp_path_factory.mktemp("budget"), lab_seed=4, probe_samples=100, search_criteria=NOTHING_MEETS) as mine:
-        yield mine
+def budget_lab(lab_of_worker: SharedLab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return lab_of_worker.as_new(tmp_path_factory.mktemp("budget"), probe_samples=100, search_criteria=NOTHING_MEETS)
 
 
 def launches(mine: Lab) -> int:

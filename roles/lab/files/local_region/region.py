@@ -28,6 +28,7 @@ from local_region.topology import Topology
 from local_region.truth import TruthFile
 
 _LOG = logging.getLogger("lab.region")
+_END_TIMEOUT_S = 30.0
 
 
 def topology_of(settings: Settings) -> Topology:
@@ -92,6 +93,7 @@ class Region:
             elastic_pool=plan.elastic_pool,
             machines=settings.machines,
             policies=settings.policies,
+            on_reset=self.reset,
         )
         self.endpoints = [
             {"name": endpoint.name, "host": endpoint.host, "port": endpoint.port} for endpoint in topology.endpoints
@@ -112,6 +114,18 @@ class Region:
             self._running = started.pop_all()
         self.truth.write()
         return str(url)
+
+    def reset(self) -> list[str]:
+        """Put the region back to how it came up, and return, one text each, what could not be removed.
+
+        Instances end, the API forgets all that was made and called, the truth has no instance, and racks are drawn from
+        the first one on. The network, the exchange, the DNS server and the delay line run on: no instance changes them.
+        """
+        stuck = [*self.namespaces.terminate_all(_END_TIMEOUT_S), *self.machines.terminate_all(_END_TIMEOUT_S)]
+        self.api.reset()
+        self.namespaces.forget_consoles()
+        self.truth.forget_instances()
+        return [f"instance {instance_id}" for instance_id in stuck] + self.network.instance_leftovers()
 
     def stop(self) -> None:
         """End everything, the newest part first; each is tried whatever became of the others."""

@@ -37,6 +37,12 @@ class TruthFile:
             self._instances[spec.instance_id] = {"rack": spec.rack, "placement_group": spec.placement_group}
             self._write()
 
+    def forget_instances(self) -> None:
+        """Begin anew, without an instance, and write. Raises OSError."""
+        with self._lock:
+            self._instances.clear()
+            self._write()
+
     def write(self) -> None:
         """Write the file, and make its folder when it is missing. Raises OSError."""
         with self._lock:

@@ -40,6 +40,8 @@ class RegionApi:
     `clock` is in seconds and never goes back; states that take time follow it. `on_change` is called after
     instances, groups or addresses may have changed, from one thread, never under the API's lock.
     `policies` are policy documents by access key; calls of those keys are held to them. Raises PolicyError.
+    `on_reset` puts the whole region back, this API with it, and returns what could not be removed; it serves
+    POST /lab/reset.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class RegionApi:
         clock: Callable[[], float] = time.monotonic,
         on_change: Callable[[], None] | None = None,
         policies: Mapping[str, Any] | None = None,
+        on_reset: Callable[[], list[str]] | None = None,
     ) -> None:
+        self._on_reset = on_reset or self._reset_alone
         self.log = CallLog()
         self.policies = PolicyBook(policies)
         self._policies_at_first = dict(policies or {})
@@ -130,6 +134,10 @@ class RegionApi:
             self.log.clear()
             self.policies.replace(self._policies_at_first)
 
+    def _reset_alone(self) -> list[str]:
+        self.reset()
+        return []
+
     def instances(self) -> list[dict[str, Any]]:
         """Return what a person wants to know of each instance, terminated ones too."""
         with self.state.lock:
@@ -175,9 +183,17 @@ class RegionApi:
         if path == "/lab/policies" or path.startswith("/lab/policies/"):
             method, access_key = str(environ["REQUEST_METHOD"]), path.removeprefix("/lab/policies").lstrip("/")
             return _json(start_response, *enforcement.serve(self.policies, method, access_key, _body(environ)))
-        return _json(
-            start_response, "404 Not Found", {"error": "there are /lab/calls, /lab/instances and /lab/policies"}
-        )
+        if path == "/lab/reset":
+            return _json(start_response, *self._serve_reset(str(environ["REQUEST_METHOD"])))
+        known = "there are /lab/calls, /lab/instances, /lab/policies and /lab/reset"
+        return _json(start_response, "404 Not Found", {"error": known})
+
+    def _serve_reset(self, method: str) -> tuple[str, dict[str, Any]]:
+        """Answer a request for /lab/reset: HTTP status and a JSON document."""
+        if method != "POST":
+            return "405 Method Not Allowed", {"error": "POST /lab/reset"}
+        leftovers = self._on_reset()
+        return ("500 Internal Server Error" if leftovers else "200 OK"), {"leftovers": leftovers}
 
     def _serve_other(
         self,

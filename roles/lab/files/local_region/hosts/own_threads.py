@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import logging
 import os
 import queue
@@ -177,14 +178,26 @@ class HostsWithThreads(abc.ABC, Generic[AHost]):
     def on_shutdown(self, callback: Callable[[str], None]) -> None:
         self._callbacks.append(callback)
 
-    def terminate_all(self, timeout_s: float) -> None:
-        """Terminate every host and wait for them to be gone."""
+    def terminate_all(self, timeout_s: float) -> list[str]:
+        """Terminate every host, wait for them to be gone, and return the ids of those that are not."""
         with self._lock:
-            left = list(self._hosts)
-        for instance_id in left:
+            live = list(self._hosts)
+        for instance_id in live:
             self.terminate(instance_id)
-        for thread in self._threads:
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(timeout_s)
+        return [thread.name for thread in threads if thread.is_alive()]
+
+    def forget_consoles(self) -> None:
+        """Remove the console logs of the hosts that are gone."""
+        with self._lock:
+            kept = {f"{instance_id}.log" for instance_id in self._hosts}
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self._log_dir):
+                if name.startswith("i-") and name not in kept:
+                    os.unlink(os.path.join(self._log_dir, name))
 
     # What a host's own thread does
 

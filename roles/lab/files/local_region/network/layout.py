@@ -106,6 +106,12 @@ class LabNetwork:
                 found.append(f"route {route['dst']} dev {route['dev']}")
         return found
 
+    def instance_leftovers(self) -> list[str]:
+        """Return, one text each, the namespaces of instances, which the network of a lab without any does not have."""
+        own = {self.addressing.vpc_namespace, self.addressing.exchange_namespace}
+        ours = {name for name in namespaces() if name.startswith(self.addressing.namespace_prefix)}
+        return [f"namespace {name}" for name in sorted(ours - own)]
+
     def conflicts(self) -> list[str]:
         """Return, one text each, addresses and routes of this lab's ranges that belong to something else.
 

@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
 import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -64,6 +66,32 @@ def test_calls_and_instances_as_json(region_api, vpc):
     assert shown["instance_id"] == instance_id
     assert (shown["state"], shown["rack"], shown["placement_group"]) == ("running", "rack-00", None)
     assert (shown["instance_type"], shown["private_ip_address"]) == ("c8g.large", "198.18.0.4")
+
+
+def test_a_region_is_put_back_over_http(region_api, vpc):
+    region_api.launch(vpc)
+    region_api.client("s3").create_bucket(
+        Bucket="state", CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"}
+    )
+    assert region_api.post("/lab/reset") == {"leftovers": []}
+    assert region_api.get("/lab/instances") == region_api.get("/lab/calls") == []
+    assert region_api.client().describe_vpcs(Filters=[{"Name": "vpc-id", "Values": [vpc.vpc_id]}])["Vpcs"] == []
+    assert region_api.client("s3").list_buckets()["Buckets"] == []
+
+
+def test_a_region_is_not_put_back_by_a_look(region_api):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        region_api.get("/lab/reset")
+    assert caught.value.code == 405
+
+
+def test_hosts_that_outlive_a_reset_are_heard_by_the_region_as_it_is_now(region_api):
+    hosts = NullHosts()
+    region_api.reset(hosts=hosts)
+    region_api.api.reset()
+    instance_id = region_api.launch(region_api.make_vpc())["InstanceId"]
+    hosts.shut_down_from_inside(instance_id)
+    assert region_api.states(instance_id) == ["stopped"]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +235,7 @@ def test_a_host_that_calls_back_from_where_it_was_asked(region_api):
 def make_api(region_server):
     """A function that makes another API; afterwards the session's own is bound to moto again."""
 
-    def make(port):
+    def make(port, **options):
         return RegionApi(
             port=port,
             hosts=NullHosts(),
@@ -215,6 +243,7 @@ def make_api(region_server):
             rack_for=rack_for,
             public_pool=PUBLIC_POOL,
             elastic_pool=ELASTIC_POOL,
+            **options,
         )
 
     yield make
@@ -238,4 +267,16 @@ def test_port_in_use_is_an_error(make_api):
         api = make_api(taken.getsockname()[1])
         with pytest.raises(OSError):
             api.start()
+        api.stop()
+
+
+def test_what_a_reset_could_not_remove_is_named(make_api):
+    api = make_api(0, on_reset=lambda: ["instance i-1"])
+    url = api.start()
+    try:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(urllib.request.Request(f"{url}/lab/reset", method="POST"), timeout=10)
+        assert caught.value.code == 500
+        assert json.load(caught.value) == {"leftovers": ["instance i-1"]}
+    finally:
         api.stop()

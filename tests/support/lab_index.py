@@ -1,0 +1,114 @@
+# Copyright (c) 2026, lowlatency.ec2 contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Lab indexes for tests: each test takes a free one, and a lab of somebody else is never touched."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import typing as t
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE_ROOT = ROOT / "roles/lab/files"
+#: Lab 0 is the user's own. Any other may be too, so an index counts as free only when nothing of a lab is there.
+INDEXES = range(1, 16)
+#: Stands in the lock file of an index from before a test brings anything up until all of it is gone.
+_OF_A_TEST = b"a test brought this lab up\n"
+
+
+@contextmanager
+def free_index() -> Iterator[int]:
+    """A lab index that no other test and nobody else uses, for as long as the context lasts.
+
+    What a killed run of tests left at an index is taken down first.
+    """
+    with ExitStack() as lock:
+        for index in INDEXES:
+            if lock.enter_context(_claimed(index)):
+                yield index
+                return
+            lock.close()
+        raise RuntimeError(f"all labs from {INDEXES.start} to {INDEXES.stop - 1} are in use")
+
+
+@contextmanager
+def free_indexes(count: int) -> Iterator[list[int]]:
+    """Several lab indexes that nobody else uses."""
+    with ExitStack() as all_of_them:
+        yield [all_of_them.enter_context(free_index()) for _number in range(count)]
+
+
+@contextmanager
+def reserved(*indexes: int) -> Iterator[None]:
+    """Hold these lab indexes; another run of the same tests is waited for."""
+    locks = [_lock(index, fcntl.LOCK_EX) for index in sorted(indexes)]
+    try:
+        yield
+    finally:
+        for lock in locks:
+            os.close(lock)
+
+
+def lab_command(name: str, **settings: t.Any) -> dict[str, t.Any]:
+    """Run a command of the lab (`up`, `down`, `status`) with its settings, and return its answer."""
+    done = subprocess.run(
+        [sys.executable, "-m", "local_region", name],
+        input=json.dumps(settings),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, f"{name}: {done.returncode} {done.stdout} {done.stderr}"
+    return t.cast("dict[str, t.Any]", json.loads(done.stdout))
+
+
+@contextmanager
+def _claimed(index: int) -> Iterator[bool]:
+    """Whether this index could be claimed; it is held while the context lasts."""
+    try:
+        lock = _lock(index, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+        return
+    try:
+        if _in_use(index):
+            if os.pread(lock, len(_OF_A_TEST), 0) != _OF_A_TEST:
+                yield False
+                return
+            lab_command("down", index=index)
+        os.pwrite(lock, _OF_A_TEST, 0)
+        yield True
+        if not _in_use(index):
+            os.ftruncate(lock, 0)
+    finally:
+        os.close(lock)
+
+
+def _lock(index: int, operation: int) -> int:
+    """The lock of a lab index, as a descriptor. Raises BlockingIOError when it is held and not to be waited for."""
+    lock = os.open(f"/tmp/lowlatency-lab-test-{index}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, operation)
+    except BlockingIOError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _in_use(index: int) -> bool:
+    """Whether anything of a lab with this index is there: its state, a namespace, or whoever listens at its port."""
+    if Path(f"/run/lowlatency-lab/{index}").exists() or list(Path("/run/netns").glob(f"ll{index}-*")):
+        return True
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", 4566 + index)) == 0

@@ -5,20 +5,17 @@
 # ANSIBLE_ARGS goes to every playbook: make search ANSIBLE_ARGS='-e lab_seed=3 -e search_slot_count=1'
 ANSIBLE_ARGS ?=
 PYTEST_ARGS ?=
+PART ?=
 LAB ?= inventory/lab
 
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PYTEST_ARGS
 export PATH := $(PATH):/usr/sbin:/sbin
 
 play = .venv/bin/ansible-playbook -i $(LAB)
-# By file, since what a file's tests share is made once.
-pytest_unit = .venv/bin/python -m pytest tests/unit -n auto --dist loadfile
-# Labs in which nothing is measured are brought up side by side; those that measure have the machine for themselves.
-unmeasured = $(addprefix tests/integration/,install network os_tuning policies)
-pytest_unmeasured = .venv/bin/python -m pytest $(unmeasured) -n 2 --dist loadfile
-pytest_measured = .venv/bin/python -m pytest tests/integration $(addprefix --ignore=,$(unmeasured))
+parts = .venv/bin/python tools/test_parts.py
 
-.PHONY: help setup search tune lab-up lab-down lab-status cleanup test test-unit test-integration test-vm test-vm-full lint types sanity bench bench-full chaos clean
+.PHONY: help setup search tune lab-up lab-down lab-status cleanup test test-unit test-real test-full test-times lint types sanity bench bench-full chaos clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -53,26 +50,21 @@ lab-status: setup ## Show the lab's instances
 cleanup: setup ## Remove what searches in the lab left, but for survivors
 	$(play) playbooks/cleanup.yml $(ANSIBLE_ARGS)
 
-test: setup lint types sanity ## Everything that must pass
-	$(pytest_unit) $(PYTEST_ARGS)
-	$(pytest_unmeasured) -m 'not full' $(PYTEST_ARGS)
-	$(pytest_measured) -m 'not full' $(PYTEST_ARGS)
-	@$(MAKE) --no-print-directory test-vm
+test: setup ## Everything that a change must pass
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint types sanity
+	$(parts) unit real
 
 test-unit: setup ## The tests that need no root
-	$(pytest_unit) $(PYTEST_ARGS)
+	$(parts) unit
 
-test-integration: setup ## The tests that bring labs up, with their longer forms
-	$(pytest_unmeasured) $(PYTEST_ARGS)
-	$(pytest_measured) $(PYTEST_ARGS)
+test-real: setup ## The tests in labs, on rigs and on machines that boot
+	$(parts) real
 
-test-vm: ## The tests on a Linux that really boots, in QEMU
-	@tools/setup.sh vm
-	.venv/bin/python -m pytest tests/vm -m 'not full' --durations=0 --durations-min=5 $(PYTEST_ARGS)
+test-full: setup ## The longer forms of the tests: all, or one part (PART=vm); docs/testing.md lists them
+	$(parts) full $(PART)
 
-test-vm-full: ## The same with their longer forms
-	@tools/setup.sh vm
-	.venv/bin/python -m pytest tests/vm --durations=0 --durations-min=5 $(PYTEST_ARGS)
+test-times: setup ## Run each part of make test alone and write down where its minutes go
+	.venv/bin/python tools/test_times.py
 
 lint: setup ## Style of Python, YAML and shell
 	.venv/bin/ruff check .

@@ -11,11 +11,26 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from support.busy_machine import BusyMachine
+from support.durations import longest_first, recorded
 from support.syn_rig import Behaviour, OpenRig, SynRig, why_not
 
 # A busy machine is no failure of the code: what an example costs in time is never asserted.
 settings.register_profile("lowlatency", deadline=None)
 settings.load_profile("lowlatency")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # With workers, the process that hands out tests sees the reports of all of them.
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(BusyMachine(), "busy-machine")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    root = config.rootpath
+    files = {place: item.path.relative_to(root).as_posix() for place, item in enumerate(items)}
+    items[:] = longest_first(items, files, recorded())
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ instances:
       description: The name of its placement group.
       type: str
       returned: always
-      sample: dc-machine-cpg-1753142400-slot-1-7f3a
+      sample: dc-machine-cpg-1753142400-slot-1-7f3a90b1c2d4
     availability_zone:
       description: The zone that it is in.
       type: str

@@ -11,12 +11,17 @@ from datetime import datetime, timedelta
 
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.options import RoundOptions
 
+#: Random bytes in the names of a round, each of them two hexadecimal digits.
+RANDOM_BYTES = 6
+
 
 class Labels:
     """Names that no other round has, and the tags by which its resources are found again.
 
-    Two slots may begin in the same second, so that the Unix time alone would not do: slot and four random
-    hexadecimal digits follow it.
+    Slots of one controller, and controllers of one search, may begin rounds in the same second, so that the Unix time
+    alone would not do: the slot and twelve random hexadecimal digits follow it. EC2 launches once for each name: a
+    round with the name of another one gets that one's instance for its own candidate. Of rounds that begin in one
+    second, four digits give one pair in 65,536 the same name.
     """
 
     def __init__(self, options: RoundOptions, *, slot: str, owner: str, began: datetime) -> None:
@@ -24,7 +29,7 @@ class Labels:
         self._owner = owner
         self._began = began
         stamp = int(began.timestamp())
-        suffix = f"{slot}-{secrets.token_hex(2)}"
+        suffix = f"{slot}-{secrets.token_hex(RANDOM_BYTES)}"
         self.group = f"{options.placement_group_base}-{stamp}-{suffix}"
         self.round_id = f"{options.search_id}-{stamp}-{suffix}"
         self.instance_name = f"{stamp}-{options.candidate_name}"

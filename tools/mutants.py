@@ -321,11 +321,21 @@ def own_environment(arguments: Sequence[str]) -> None:
         subprocess.run([VENV / "bin" / "python", "-m", "venv", "--clear", OWN_VENV], check=True)
         install = "-m pip install -q --disable-pip-version-check -r requirements-mutants.txt"
         subprocess.run([python, *install.split()], cwd=ROOT, check=True)
-        for site in OWN_VENV.glob("lib/python*/site-packages"):
-            packages = VENV / site.relative_to(OWN_VENV)
-            (site / "project.pth").write_text(f"{packages}\n", encoding="utf-8")
+        share_packages()
         stamp.write_text(requirements, encoding="utf-8")
     os.execv(python, [str(python), str(pathlib.Path(__file__).resolve()), *arguments])  # noqa: S606
+
+
+def share_packages() -> None:
+    """OWN_VENV sees the packages of .venv, and has its programs: tests start those that lie beside their Python."""
+    for site in OWN_VENV.glob("lib/python*/site-packages"):
+        (site / "project.pth").write_text(f"{VENV / site.relative_to(OWN_VENV)}\n", encoding="utf-8")
+    for program in (VENV / "bin").iterdir():
+        own = OWN_VENV / "bin" / program.name
+        start = f"#!{VENV / 'bin' / 'python'}".encode()
+        if program.is_file() and not own.exists() and program.read_bytes().startswith(start):
+            own.write_bytes(program.read_bytes().replace(start, f"#!{OWN_VENV / 'bin' / 'python'}".encode(), 1))
+            own.chmod(0o755)
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:

@@ -232,7 +232,8 @@ class S3ChampionStore(SwappedStore):
         return False
 
     def _copy(self, etag: str, stamp: str, guard: Guard) -> str:
-        key = f"{self._where['Key']}.unreadable-{stamp}"
+        # Another object may have been put aside in the same second; S3 would write over its copy.
+        key = f"{self._where['Key']}.unreadable-{stamp}-{secrets.token_hex(6)}"
         source = quote(f"{self._where['Bucket']}/{self._where['Key']}")
         for attempt in range(TRIES):
             if guard is not None:

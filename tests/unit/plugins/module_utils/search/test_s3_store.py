@@ -11,8 +11,10 @@ import os
 import subprocess
 import sys
 import typing as t
+from types import SimpleNamespace
 
 import pytest
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search import s3_store
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State, render
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import (
     GenerationConflict,
@@ -344,6 +346,15 @@ def test_what_is_no_document_is_copied_before_it_is_replaced(objects: Objects) -
     assert aside.startswith(f"s3://{BUCKET}/{KEY}.unreadable-2")
     assert objects.held[aside.removeprefix(f"s3://{BUCKET}/")][0] == b"{"
     assert made.store.read() == written and written.generation > 10**9
+
+
+def test_a_second_one_within_a_second_is_kept_too(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_store, "time", SimpleNamespace(time=lambda: 1_800_000_000.5))
+    for text in (b"a", b"b", b"c"):
+        objects.put(KEY, text, {})
+        Planned(objects).store.replace_unreadable(State())
+    aside = [held[0] for key, held in objects.held.items() if key.startswith(f"{KEY}.unreadable-20270115T080000Z")]
+    assert sorted(aside) == [b"a", b"b", b"c"]
 
 
 def test_what_another_controller_mended_is_left_alone(objects: Objects) -> None:

@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.paired import PAIRS, turn_times_s
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian.controller_guard import ControllerGone
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import turn_taking
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.modules import (
     CandidateHost,
     RunningModule,
@@ -28,6 +29,13 @@ from support.stage import Host, Stage
 TURN_S = 0.6
 CLEARED = "cleared /tmp/round-1.stop"
 PROBE = {"endpoints": [{"name": "one", "host": "one.example.com", "addresses": ["198.19.3.1"]}], "samples": 100}
+NOW_S = 1_800_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time stands still here, so that every time and every pause is known beforehand."""
+    monkeypatch.setattr(turn_taking, "time", SimpleNamespace(time=lambda: NOW_S))
 
 
 def taking(stage: Stage, folder: Path) -> TurnTaking:
@@ -44,7 +52,6 @@ def taking(stage: Stage, folder: Path) -> TurnTaking:
 def test_turns_lie_between_each_other_s_by_the_controller_s_clock(tmp_path: Path) -> None:
     stage = Stage()
     stage.ahead_s = {"champion": 7.5, "newcomer": -3.25}
-    before_s = time.time()
     with taking(stage, tmp_path) as turns:
         assert len(list(turns.pairs())) == PAIRS
     here = sorted(
@@ -52,7 +59,7 @@ def test_turns_lie_between_each_other_s_by_the_controller_s_clock(tmp_path: Path
         for who in ("champion", "newcomer")
         for at_s in stage.options[f"{who}_turns"]["turns"]
     )
-    assert here[0][0] - before_s == pytest.approx(LEAD_S, abs=1)
+    assert here[0][0] - NOW_S == pytest.approx(LEAD_S, abs=0.002)
     assert "".join(who[0] for _at_s, who in here) == "cnnc" * (PAIRS // 2)
     gaps_s = [later[0] - earlier[0] for earlier, later in zip(here, here[1:])]
     assert gaps_s == pytest.approx([TURN_S, TURN_S + LOOKING_S] * (PAIRS - 1) + [TURN_S], abs=0.002)
@@ -73,8 +80,7 @@ def test_it_waits_for_a_pair_and_no_longer(tmp_path: Path) -> None:
     stage = Stage()
     with taking(stage, tmp_path) as turns:
         next(turns.pairs())
-        # The time itself stands still in this test, so what was waited for is all of it.
-        assert sum(stage.paused) == pytest.approx(LEAD_S + 2 * TURN_S, abs=0.5)
+        assert sum(stage.paused) == pytest.approx(LEAD_S + 2 * TURN_S, abs=0.002)
 
 
 @pytest.mark.parametrize("after", [0, 3])

@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import shutil
 import typing as t
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -40,6 +43,8 @@ GROUP_DEFAULTS: dict[str, t.Any] = {
     "wait_timeout": 300,
     "settle_timeout": 0,
 }
+#: Addresses of each endpoint that a candidate probes. What becomes of a round doesn't depend on their number.
+ADDRESSES = 2
 ALL_STATES = ["pending", "running", "shutting-down", "stopping", "stopped"]
 
 
@@ -156,6 +161,15 @@ class PointedS3(FakeS3):
         return answer
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A world at one moment: a copy of its files, its region and its bucket."""
+
+    files: Path
+    ec2: dict[str, t.Any]
+    objects: Objects
+
+
 class World:
     """A region, a folder of reports, and the runs of a search in them."""
 
@@ -169,6 +183,22 @@ class World:
         self._patch = patch
         self._watch_writes()
         patch.setattr(guardian_report, "connect", lambda *_given: self._s3())
+
+    @classmethod
+    def restored(cls, saved: Saved, folder: Path, patch: pytest.MonkeyPatch, in_s3: bool = False) -> World:
+        """The world as it was saved, in the folder in which it was: survivors carry its path as a tag."""
+        if folder.exists():
+            shutil.rmtree(folder)
+        shutil.copytree(saved.files, folder)
+        world = cls(folder, patch, in_s3)
+        world.ec2.restore(saved.ec2)
+        world.objects = copy.deepcopy(saved.objects)
+        return world
+
+    def save(self, files: Path) -> Saved:
+        """Keep a copy of the world, with its files in a new folder."""
+        shutil.copytree(self.folder, files)
+        return Saved(files, self.ec2.saved(), copy.deepcopy(self.objects))
 
     def _reach(self, point: str) -> None:
         self.points.reach(point)
@@ -223,7 +253,7 @@ class World:
     def round(self, best_us: float, *, alive: bool, **options: t.Any) -> dict[str, t.Any]:
         """A round of a run of its own, whose candidate measures this."""
         stage = self.stage()
-        stage.probe = rack_probe(best_us)
+        stage.probe = rack_probe(best_us, ADDRESSES)
         made = make_round(
             self.folder,
             stage,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support.interruption import Killed, World
+from support.interruption import Killed, Saved, World
 
 #: What the next run's candidate measures: it never wins against one that was kept.
 WORSE_US = 300.0
@@ -38,6 +38,20 @@ ENDINGS = {
 }
 
 
+def _with_champion(folder: Path, patch: pytest.MonkeyPatch, case: Case, in_s3: bool) -> World:
+    folder.mkdir()
+    world = World(folder, patch, in_s3)
+    if case.sitting_us is not None:
+        world.round(case.sitting_us, alive=False)
+    return world
+
+
+def seat(folder: Path, case: Case, *, in_s3: bool = False) -> Saved:
+    """The world before the newcomer's round, with the champion that sits then; copied to a folder beside this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        return _with_champion(folder, patch, case, in_s3).save(folder.with_name(f"{folder.name}.seated"))
+
+
 def interrupted(
     folder: Path,
     patch: pytest.MonkeyPatch,
@@ -46,12 +60,16 @@ def interrupted(
     hides_for: int = 0,
     *,
     in_s3: bool = False,
+    seated: Saved | None = None,
 ) -> World:
-    """A world in which the newcomer's round has ended at this point, counted from 1, or at its end."""
-    folder.mkdir()
-    world = World(folder, patch, in_s3)
-    if case.sitting_us is not None:
-        world.round(case.sitting_us, alive=False)
+    """A world in which the newcomer's round has ended at this point, counted from 1, or at its end.
+
+    With C(seated), the world before the newcomer's round is this one of L(seat) in the same folder.
+    """
+    if seated is not None:
+        world = World.restored(seated, folder, patch, in_s3)
+    else:
+        world = _with_champion(folder, patch, case, in_s3)
     world.points.seen.clear()
     world.points.kill_at = kill_at
     if kill_at is None:

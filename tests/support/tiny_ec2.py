@@ -10,8 +10,9 @@ name, and may raise: before it nothing has happened, after it the answer is lost
 
 from __future__ import annotations
 
+import copy
 import typing as t
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from botocore.exceptions import ClientError
 
@@ -32,6 +33,14 @@ class TinyEc2:
         self.instances: dict[str, Boto] = {}
         self.groups: dict[str, Boto] = {}
         self._hidden: dict[str, int] = {}
+
+    def saved(self) -> dict[str, t.Any]:
+        """A copy of the region, for L(restore)."""
+        return copy.deepcopy({"instances": self.instances, "groups": self.groups, "_hidden": self._hidden})
+
+    def restore(self, saved: Mapping[str, t.Any]) -> None:
+        """Put the region back to what it was."""
+        self.__dict__.update(copy.deepcopy(dict(saved)))
 
     # -- what there is to see --------------------------------------------------------------------------
 

@@ -20,11 +20,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import (
+    MAX_ATTEMPTS,
     FileChampionStore,
     GenerationConflict,
     StoreError,
     StoreTooNew,
     StoreUnreadable,
+    backoff_s,
 )
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.decision import ChampionMismatch
 from hypothesis import settings
@@ -209,13 +211,21 @@ def test_update_without_a_change_writes_nothing(store: FileChampionStore) -> Non
     assert not os.path.exists(store.path)
 
 
-def test_update_gives_up_in_the_end(store: FileChampionStore) -> None:
+def test_update_gives_up_in_the_end(tmp_path: Path) -> None:
+    paused_s: list[float] = []
+    store = FileChampionStore(tmp_path / "champion_state.json", pause=paused_s.append)
+
     def change(state: State) -> State:
         store.swap(state.generation, State(search_id="always first"))
         return State(search_id="never")
 
-    with pytest.raises(GenerationConflict, match="times in a row"):
+    with pytest.raises(GenerationConflict, match="50 times in a row"):
         store.update(change)
+    assert store.read().generation == MAX_ATTEMPTS == 50
+    assert len(paused_s) == MAX_ATTEMPTS
+    assert all(0.0 <= each_s <= backoff_s(attempt) for attempt, each_s in enumerate(paused_s))
+    # At random, so that writers who met once do not meet again.
+    assert len(set(paused_s)) > MAX_ATTEMPTS / 2
 
 
 CHILD = """

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.interruption import World
 from support.kill_points import (
     ENDINGS,
     interrupted,
@@ -19,6 +20,7 @@ from support.kill_points import (
     points_of,
     problems,
     put_away,
+    seat,
 )
 
 
@@ -32,9 +34,11 @@ def test_whatever_the_last_call_was(
     points = points_of(tmp_path / "whole", case, in_s3=in_s3)
     assert len(points) > 30
     wrong: dict[str, list[str]] = {}
+    folder = tmp_path / "world"
+    seated = seat(folder, case, in_s3=in_s3)
     for number, point in enumerate(points, 1):
         with monkeypatch.context() as patch:
-            world = interrupted(tmp_path / str(number), patch, case, number, hides_for, in_s3=in_s3)
+            world = interrupted(folder, patch, case, number, hides_for, in_s3=in_s3, seated=seated)
             best, kept = judged_best(world), kept_for_another_reason(world)
             found = put_away(world) if guardian else []
             next_run(world)
@@ -50,11 +54,15 @@ def test_a_guardian_may_end_half_way_too(tmp_path: Path, monkeypatch: pytest.Mon
     points = points_of(tmp_path / "whole", case)
     wrong: dict[str, list[str]] = {}
     tried = 0
+    folder = tmp_path / "world"
+    seated = seat(folder, case)
     # Of the round every sixth point, of its guardian every one.
     for number in range(1, len(points) + 1, 6):
+        with monkeypatch.context() as patch:
+            killed = interrupted(folder, patch, case, number, seated=seated).save(tmp_path / f"{number}")
         for at in range(1, 100):
             with monkeypatch.context() as patch:
-                world = interrupted(tmp_path / f"{number}-{at}", patch, case, number)
+                world = World.restored(killed, folder, patch)
                 best, kept = judged_best(world), kept_for_another_reason(world)
                 if not kill_guardian(world, at):
                     break

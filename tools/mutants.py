@@ -7,7 +7,7 @@
 lines, and ``run`` runs those files against each mutant. A copy of the checkout is changed, never the checkout.
 
 Mutmut makes the mutants. It leaves documentation strings, type annotations and decorated functions alone, and so does
-this tool with code outside functions and with ``cast()``, where a change means nothing when the code runs.
+this tool with code outside functions and classes and with ``cast()``, where a change means nothing when the code runs.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ COVERAGE_SETTINGS = """\
 parallel = true
 patch = _exit, fork, subprocess
 data_file = {data}
-include =
-    */plugins/module_utils/*
-    */plugins/plugin_utils/*
+include = {tree}/plugins/*
 """
 
 
@@ -149,7 +147,7 @@ def pytest_arguments(*more: str) -> list[str]:
 
 
 def cover(root: pathlib.Path, mutants: Sequence[Mutant], data: pathlib.Path) -> list[Mutant]:
-    """The mutants with their test files. Uses the coverage that an earlier call left in data, if it is whole."""
+    """The mutants with their test files. Uses the coverage in ``data`` if an earlier call came to its end there."""
     durations = data / "durations.json"
     if not durations.exists():
         with copied(root) as tree:
@@ -173,7 +171,7 @@ def measure_coverage(tree: pathlib.Path, data: pathlib.Path, durations: pathlib.
     """Each test file by itself, so that what its processes run is known to be its own. Raises where one fails."""
     data.mkdir(parents=True, exist_ok=True)
     settings = data / "settings"
-    settings.write_text(COVERAGE_SETTINGS.format(data=data / "coverage"), encoding="utf-8")
+    settings.write_text(COVERAGE_SETTINGS.format(data=data / "coverage", tree=tree), encoding="utf-8")
     seconds: dict[str, float] = {}
     for path in sorted((tree / "tests" / "unit").rglob("test_*.py")):
         test = path.relative_to(tree).as_posix()

@@ -6,8 +6,8 @@
 ``draw`` draws mutants with a fixed seed and writes the list, ``cover`` writes into it which test files run the changed
 lines, and ``run`` runs those files against each mutant. A copy of the checkout is changed, never the checkout.
 
-Mutmut makes the mutants. It leaves documentation strings, type annotations and decorated functions alone, and so does
-this tool with code outside functions and classes and with ``cast()``, where a change means nothing when the code runs.
+Mutmut makes the mutants. It leaves alone documentation strings, type annotations, decorated functions and code outside
+functions. This tool also leaves alone ``cast()``, where a change means nothing when the code runs.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ def changes_of(source: str) -> list[t.Callable[[], str]]:
         changed = file_mutation.deep_replace(module, mutation.original_node, mutation.mutated_node)
         return t.cast(libcst.Module, changed).code
 
-    return [partial(change, each) for each in visitor.mutations if each.contained_by_top_level_function]
+    functions = libcst.FunctionDef
+    return [partial(change, m) for m in visitor.mutations if isinstance(m.contained_by_top_level_function, functions)]
 
 
 def shared_out(count: int, rooms: Sequence[str]) -> dict[str, int]:

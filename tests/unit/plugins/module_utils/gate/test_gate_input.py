@@ -118,3 +118,8 @@ def test_options() -> None:
     assert options_from({"alpha": 0.01}) == Options(alpha=0.01)
     with pytest.raises(ValueError, match="unknown option alfa"):
         options_from({"alfa": 0.01})
+
+
+def test_jitter_that_was_not_measured_and_does_not_say_why_is_no_evidence() -> None:
+    (run,) = runs_from({"jitter": {**jitter_result(evaluated=False), "reason": ""}})["jitter"]
+    assert run.problem == "not evaluated"

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,14 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._gate.ping_daemon i
     start_ticks,
     wanted_from,
 )
-from ansible_collections.lowlatency.ec2.plugins.module_utils._gate.ping_server import GREETING, MAGIC, answer, listener
+from ansible_collections.lowlatency.ec2.plugins.module_utils._gate.ping_server import (
+    GREETING,
+    MAGIC,
+    NOBODY,
+    answer,
+    detach,
+    listener,
+)
 from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.plan import BadOption
 
 OPTIONS: dict[str, Any] = {
@@ -275,3 +283,21 @@ def test_no_file_is_no_responder(tmp_path: Path) -> None:
     keeper = Keeper(str(tmp_path / "none.json"))
     assert keeper.running() is None
     assert keeper.stop(check=False) is False
+
+
+def test_a_detached_process_keeps_one_descriptor_and_nothing_else_of_this_one() -> None:
+    reading, writing = os.pipe()
+
+    def tell() -> None:
+        with suppress(OSError):
+            os.fstat(reading)
+            os.write(writing, b"the other descriptor is still open: ")
+        told = {"folder": os.getcwd(), "umask": os.umask(0), "session": os.getsid(0), "user": os.geteuid()}
+        os.write(writing, json.dumps(told).encode())
+
+    pid = detach(tell, writing, None)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8") as pipe:
+        told = json.loads(pipe.read() or "{}")
+    assert told.pop("session") not in (os.getsid(0), pid), "it leads no session, so it can never get a terminal"
+    assert told == {"folder": "/", "umask": 0o077, "user": os.geteuid() or NOBODY}

@@ -234,3 +234,7 @@ def test_a_single_hit_is_neither_enough_nor_nothing() -> None:
     assert look_answer(look, 1, fewest - 1) is None
     assert look_answer(look, 1, 0) is None
     assert look_answer(look, 1, look.most_samples - 1) == "fail"
+
+
+def test_the_fewest_batches_have_a_dispersion() -> None:
+    assert dispersion([0, BATCH] * (LEAST_BATCHES // 2)) > 2

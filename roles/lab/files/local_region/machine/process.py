@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from local_region.machine.disk import run
-from local_region.machine.qmp import Qmp, QmpError
+from local_region.machine.qmp import ANSWER_TIMEOUT_S, Qmp, QmpError
 from local_region.machine.spec import MachineSpec, command
 
 _LOG = logging.getLogger("lab.machine")
 _KILL_TIMEOUT_S = 10.0
+_STATE_TIMEOUT_S = 300.0  # QEMU writes all of the memory that is in use; on a busy machine that takes a while
 POWERED_OFF = "guest-shutdown"  # the guest switched itself off
 LOST = "lost"  # QEMU ended without a word: killed, or it failed
 
@@ -70,8 +71,11 @@ class Machine:
             raise MachineError(f"{self.spec.name} runs: its size can't be changed")
         self.spec = replace(self.spec, **changes)
 
-    def start(self) -> None:
-        """Switch it on; returns when QEMU runs, long before the guest is up. Raises MachineError."""
+    def start(self, state: str = "") -> None:
+        """Switch it on, or have it go on from a saved state; returns when QEMU runs, long before the guest is up.
+
+        After a saved state the guest's clock is as late as the state is old. Raises MachineError.
+        """
         if self.running:
             return
         self.spec.seed.write(self.spec.seed_folder)
@@ -82,7 +86,7 @@ class Machine:
         ready = threading.Event()
         # QEMU gets SIGKILL when the thread that started it ends, so that thread stays for as long as QEMU runs.
         self._thread = threading.Thread(
-            target=self._attend, args=(ready, started), name=f"machine-{self.spec.name}", daemon=True
+            target=self._attend, args=(ready, started, state), name=f"machine-{self.spec.name}", daemon=True
         )
         self._thread.start()
         ready.wait()
@@ -116,21 +120,33 @@ class Machine:
         if not self.wait(_KILL_TIMEOUT_S):
             raise MachineError(f"{self.spec.name}: process {process.pid if process else '?'} does not end")
 
+    def save(self, state: str) -> None:
+        """Keep memory, devices and disk under a name, in its disk. Raises QmpError, also when the disk is NVMe.
+
+        QMP's own commands for this need the names of block nodes and a job to be watched. The monitor for people
+        writes nothing when all is well.
+        """
+        line = f"savevm {state}"
+        if said := self._do("human-monitor-command", {"command-line": line}, _STATE_TIMEOUT_S).strip():
+            raise QmpError(f"{line}: {said}")
+
     def ask(self, query: str, **arguments: Any) -> Any:
         """Return the answer to any QMP command. Raises QmpError."""
         return self._do(query, arguments)
 
-    def _do(self, name: str, arguments: Mapping[str, Any] | None = None) -> Any:
+    def _do(
+        self, name: str, arguments: Mapping[str, Any] | None = None, timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> Any:
         if self._qmp is None or not self.running:
             raise QmpError(f"{name}: {self.spec.name} does not run")
-        return self._qmp.do(name, arguments)
+        return self._qmp.do(name, arguments, timeout_s)
 
-    def _attend(self, ready: threading.Event, failed: list[BaseException]) -> None:
+    def _attend(self, ready: threading.Event, failed: list[BaseException], state: str) -> None:
         """Start QEMU, tell how that went, and be there until it ends."""
         try:
             with open(self.spec.log, "ab") as log:
                 process = self._process = subprocess.Popen(
-                    command(self.spec), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                    command(self.spec, state), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )
             self._qmp = Qmp(self._event)
             self._qmp.connect(self.spec.qmp_socket, lambda: process.poll() is None)

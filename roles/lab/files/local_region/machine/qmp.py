@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-_TIMEOUT_S = 10.0
+# Only a hang takes this long: a busy machine may take seconds to start QEMU.
+ANSWER_TIMEOUT_S = 60.0
 
 
 class QmpError(RuntimeError):
@@ -34,7 +35,7 @@ class Qmp:
         self._gone = False
         self._sent = 0
 
-    def connect(self, path: Path, alive: Callable[[], bool], timeout_s: float = _TIMEOUT_S) -> None:
+    def connect(self, path: Path, alive: Callable[[], bool], timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         """Connect as soon as the socket is there. Raises QmpError when it isn't in time or QEMU ends before."""
         deadline_s = time.monotonic() + timeout_s
         while True:
@@ -62,7 +63,7 @@ class Qmp:
             self._ready.set()
             self._socket.close()
 
-    def do(self, command: str, arguments: Mapping[str, Any] | None = None, timeout_s: float = _TIMEOUT_S) -> Any:
+    def do(self, command: str, arguments: Mapping[str, Any] | None = None, timeout_s: float = ANSWER_TIMEOUT_S) -> Any:
         """Execute a command and return its answer. Raises QmpError."""
         with self._one_at_a_time:
             if not self._ready.wait(timeout_s) or self._gone:

@@ -11,6 +11,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 NICS = {"e1000e": "e1000e", "virtio": "virtio-net-pci"}
+# QEMU cannot save the state of a machine with an NVMe disk, so one that is put back to a saved state has the other.
+DISKS = {
+    "nvme": "nvme,drive=root,serial=vol0root,bootindex=0",
+    "virtio": "virtio-blk-pci,drive=root,serial=vol0root,bootindex=0",
+}
 _SEED_NAME = "opt/lowlatency.ec2"
 # Names of the processors that EC2's families show, so that what asks for the family finds one.
 _CPUS = {
@@ -70,6 +75,7 @@ class MachineSpec:
     numa_nodes: int = 2
     memory_mib: int = 1024
     nic: str = "e1000e"  # or "virtio"
+    root_disk: str = "nvme"  # or "virtio"
     cpu: str = "intel"  # or "amd"
     product: str = "c7i.2xlarge"
 
@@ -79,6 +85,8 @@ class MachineSpec:
             raise ValueError(f"{self.name}: {whole} cores of {self.threads} threads on {self.numa_nodes} NUMA nodes")
         if self.nic not in NICS or self.cpu not in _CPUS:
             raise ValueError(f"{self.name}: no NIC {self.nic!r} ({', '.join(NICS)}) or CPU {self.cpu!r}")
+        if self.root_disk not in DISKS:
+            raise ValueError(f"{self.name}: no disk {self.root_disk!r} ({', '.join(DISKS)})")
         if len(str(self.qmp_socket).encode()) > _MOST_PATH:
             raise ValueError(f"{self.qmp_socket} is too long for a socket's path")
 
@@ -107,8 +115,12 @@ class MachineSpec:
         return self.folder / "qemu.log"
 
 
-def command(spec: MachineSpec) -> list[str]:
-    """Return QEMU's command line: it runs in the machine's network namespace and dies with who starts it."""
+def command(spec: MachineSpec, state: str = "") -> list[str]:
+    """Return QEMU's command line: it runs in the machine's network namespace and dies with who starts it.
+
+    The machine boots, or goes on from the saved state of this name. A state is only ever loaded by a new QEMU: the
+    cycle counter of one that runs never goes back, so the guest would see a jump and take it for a CPU that hangs.
+    """
     return [
         *("setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/run/netns/{spec.namespace}"),
         *("qemu-system-x86_64", "-name", spec.name, "-nodefaults", "-no-user-config", "-display", "none"),
@@ -117,12 +129,13 @@ def command(spec: MachineSpec) -> list[str]:
         *("-m", str(spec.memory_mib), *_numa(spec)),
         *("-smbios", f"type=1,manufacturer=Amazon EC2,product={spec.product}"),
         *("-drive", f"if=none,id=root,file={_escaped(spec.disk)},format=qcow2,discard=unmap"),
-        *("-device", "nvme,drive=root,serial=vol0root,bootindex=0"),
+        *("-device", DISKS[spec.root_disk]),
         *("-netdev", f"tap,id=net,ifname={spec.tap},script=no,downscript=no"),
         *("-device", f"{NICS[spec.nic]},netdev=net,mac={spec.seed.mac},romfile="),
         *("-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"),
         *("-chardev", f"file,id=console,path={_escaped(spec.console_log)},append=on", "-serial", "chardev:console"),
         *("-qmp", f"unix:{_escaped(spec.qmp_socket)},server=on,wait=off", "-boot", "strict=on"),
+        *(("-loadvm", state) if state else ()),
         *_seed(spec),
     ]
 

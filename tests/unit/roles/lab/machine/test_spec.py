@@ -54,7 +54,10 @@ def test_shares(whole, parts, wanted):
 
 @pytest.mark.parametrize(
     "values",
-    [{"cores": 0}, {"threads": 0}, {"numa_nodes": 0}, {"cores": 2, "numa_nodes": 3}, {"nic": "ena"}, {"cpu": "z80"}],
+    [
+        *({"cores": 0}, {"threads": 0}, {"numa_nodes": 0}, {"cores": 2, "numa_nodes": 3}),
+        *({"nic": "ena"}, {"cpu": "z80"}, {"root_disk": "floppy"}),
+    ],
 )
 def test_what_no_machine_can_be_is_refused(values):
     with pytest.raises(ValueError, match="m: "):
@@ -75,6 +78,17 @@ def test_it_ends_with_who_starts_it_and_is_in_its_namespace():
     argv = command(spec())
     assert argv[:4] == ["setpriv", "--pdeathsig", "KILL", "nsenter"]
     assert argv[4] == "--net=/run/netns/ll0-vpc"
+
+
+@pytest.mark.parametrize(("root_disk", "device"), [("nvme", "nvme"), ("virtio", "virtio-blk-pci")])
+def test_it_boots_from_the_disk_that_it_has(root_disk, device):
+    (root,) = [one for one in options(command(spec(root_disk=root_disk)), "-device") if "drive=root" in one]
+    assert root.startswith(f"{device},") and "bootindex=0" in root
+
+
+def test_it_goes_on_from_a_saved_state_only_when_asked():
+    assert "-loadvm" not in command(spec())
+    assert options(command(spec(), "booted"), "-loadvm") == ["booted"]
 
 
 def test_only_what_was_given_is_in_the_seed():

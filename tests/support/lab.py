@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import boto3
-from support.lab_index import ROOT, free_index, free_indexes, reserved
+from support.lab_index import ROOT, free_index, free_indexes, lab_command, reserved
+from support.lab_network import make_network
+from support.times import spent_on
 from support.whole_run import run_whole
 
 __all__ = ["BIN", "ROOT", "Lab", "free_index", "free_indexes", "lab", "reserved", "wait_for_candidate"]
@@ -73,9 +75,9 @@ class Lab:
         self, playbook: str, *options: str, fails: bool = False, timeout_s: float = 600, **variables: t.Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a playbook to its end; what it printed is in the failure when it ends otherwise than expected."""
-        done = run_whole(
-            self.command(playbook, *options, **variables), timeout_s=timeout_s, cwd=self.folder, env=self.environment
-        )
+        command = self.command(playbook, *options, **variables)
+        with spent_on("playbook", playbook):
+            done = run_whole(command, timeout_s=timeout_s, cwd=self.folder, env=self.environment)
         if (done.returncode != 0) != fails:
             told = f"{done.stdout[-8000:]}\n{done.stderr[-2000:]}"
             raise AssertionError(f"{playbook} ended with {done.returncode}\n{told}")
@@ -168,12 +170,16 @@ def wait_for_candidate(out: Path, process: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def lab(folder: Path, **variables: t.Any) -> Iterator[Lab]:
-    """Bring a lab up, with its network set up, and take it down again whatever happens."""
+    """Bring a lab up, with the network that setup.yml makes, and take it down again whatever happens.
+
+    Variables of the role lab make the lab; all of them go to every playbook.
+    """
     with free_index() as index:
         mine = Lab(index, folder, variables)
+        settings = {name.removeprefix("lab_"): value for name, value in variables.items() if name.startswith("lab_")}
         try:
-            mine.play("lab")
-            mine.play("setup")
+            lab_command("up", index=index, truth_path=str(mine.reports / "lab_truth.json"), **settings)
+            make_network(mine.client("ec2"), index)
             yield mine
         finally:
-            mine.play("lab", lab_state="absent")
+            lab_command("down", index=index)

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from support.times import spent_on
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE_ROOT = ROOT / "roles/lab/files"
 #: Lab 0 is the user's own. Any other may be too, so an index counts as free only when nothing of a lab is there.
@@ -60,15 +62,16 @@ def reserved(*indexes: int) -> Iterator[None]:
 
 def lab_command(name: str, **settings: t.Any) -> dict[str, t.Any]:
     """Run a command of the lab (`up`, `down`, `status`) with its settings, and return its answer."""
-    done = subprocess.run(
-        [sys.executable, "-m", "local_region", name],
-        input=json.dumps(settings),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
-        timeout=600,
-        check=False,
-    )
+    with spent_on("lab", name):
+        done = subprocess.run(
+            [sys.executable, "-m", "local_region", name],
+            input=json.dumps(settings),
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+            timeout=600,
+            check=False,
+        )
     assert done.returncode == 0, f"{name}: {done.returncode} {done.stdout} {done.stderr}"
     return t.cast("dict[str, t.Any]", json.loads(done.stdout))
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.lab import ROOT, free_index
+from support.lab import BIN, ROOT, free_index
 
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 
@@ -33,7 +34,7 @@ class Installed:
         environment["ANSIBLE_COLLECTIONS_PATH"] = str(self.folder / "collections")
         environment["PYTHONPATH"] = ""
         return subprocess.run(
-            [str(ROOT / ".venv/bin" / program), *arguments],
+            [str(BIN / program), *arguments],
             capture_output=True,
             text=True,
             cwd=self.folder,
@@ -76,18 +77,26 @@ def test_the_build_holds_the_collection_and_nothing_of_its_workshop(installed: I
     assert not (installed.collection / "reports").exists()
 
 
-@pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_each_playbook_is_found_by_its_full_name(installed: Installed, playbook: str) -> None:
+def test_each_playbook_is_found_by_its_full_name(installed: Installed) -> None:
     inventory = str(installed.collection / "inventory/lab")
-    done = installed.run("ansible-playbook", f"lowlatency.ec2.{playbook}", "-i", inventory, "--syntax-check")
+    assert len(PLAYBOOKS) >= 10
+    names = [f"lowlatency.ec2.{playbook}" for playbook in PLAYBOOKS]
+    paths = [str(installed.collection / f"playbooks/{playbook}.yml") for playbook in PLAYBOOKS]
+    done = installed.run("ansible-playbook", *names, "-i", inventory, "--syntax-check")
     assert done.returncode == 0, done.stderr
+    shown = [line.removeprefix("playbook: ") for line in done.stdout.splitlines() if line.startswith("playbook: ")]
+    assert shown == paths
 
 
-def test_the_documentation_of_each_plugin_can_be_read(installed: Installed) -> None:
-    for kind, folder in (("module", "modules"), ("callback", "callback")):
-        for path in (installed.collection / "plugins" / folder).glob("[!_]*.py"):
-            done = installed.run("ansible-doc", "-t", kind, f"lowlatency.ec2.{path.stem}")
-            assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize(("kind", "folder", "least"), [("module", "modules", 10), ("callback", "callback", 1)])
+def test_the_documentation_of_each_plugin_can_be_read(
+    installed: Installed, kind: str, folder: str, least: int
+) -> None:
+    names = [f"lowlatency.ec2.{path.stem}" for path in (installed.collection / "plugins" / folder).glob("[!_]*.py")]
+    assert len(names) >= least
+    done = installed.run("ansible-doc", "-t", kind, "--json", *names)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) == set(names)
 
 
 @pytest.mark.lab
@@ -95,6 +104,7 @@ def test_a_lab_comes_and_goes_from_an_installed_collection(installed: Installed)
     inventory = str(installed.collection / "inventory/lab")
     with free_index() as index:
         command = ["lowlatency.ec2.lab", "-i", inventory, "-e", f"lab_index={index}"]
+        assert traces(index) == []
         try:
             up = installed.run("ansible-playbook", *command)
             assert up.returncode == 0, up.stdout
@@ -102,6 +112,23 @@ def test_a_lab_comes_and_goes_from_an_installed_collection(installed: Installed)
             assert status.returncode == 0, status.stdout
             # Results go where the command was started, not where the collection lies.
             assert (installed.folder / "reports/lab_truth.json").is_file()
+            assert len(traces(index)) >= 5
         finally:
             down = installed.run("ansible-playbook", *command, "-e", "lab_state=absent")
         assert down.returncode == 0, down.stdout
+        assert traces(index) == []
+
+
+def traces(index: int) -> list[str]:
+    """What is there of a lab, seen from outside of its own code: namespaces, routes, devices, mounts, its folder."""
+    shown: list[str] = []
+    for command, part in (
+        (["ip", "netns", "list"], f"ll{index}-"),
+        (["ip", "route"], f"198.18.{16 * index}."),
+        (["ip", "-o", "link"], f"ll{index}-"),
+        (["cat", "/proc/mounts"], f"/run/lowlatency-lab/{index}/"),
+        (["find", "/run/lowlatency-lab", "-maxdepth", "1", "-name", str(index)], "/"),
+    ):
+        output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        shown += [line for line in output.splitlines() if part in line]
+    return shown

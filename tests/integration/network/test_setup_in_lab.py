@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from network_controller import OURS
 from support.lab import Lab
+from support.lab_network import PROJECT
 from support.region import AL2023_ARM64
-from support.shared_lab import PROJECT, SharedLab
+from support.shared_lab import SharedLab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 

@@ -13,6 +13,7 @@ import typing as t
 from pathlib import Path
 
 from network_controller import OURS, ROOT, Controller, one
+from support.lab_network import make_network
 from support.region import AL2023_ARM64
 
 
@@ -73,8 +74,11 @@ def groups_of(path: Path, folder: Path, **environment: str) -> dict[str, list[st
 
 
 def test_teardown_asks_before_it_ends_a_survivor(controller: Controller) -> None:
-    controller.play("setup", network_allocate_elastic_ip=True)
     ec2 = controller.ec2
+    controller.key_path.parent.mkdir()
+    make_network(ec2, 0, controller.key_path)
+    tags = [{"Key": "lowlatency:project", "Value": "dc-machine"}, {"Key": "lowlatency:role", "Value": "network"}]
+    ec2.allocate_address(Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": tags}])
     subnet_id = one(ec2.describe_subnets(Filters=OURS)["Subnets"])["SubnetId"]
     refused = controller.play("teardown", fails=True, network_subnet_id=subnet_id)
     assert f"network_subnet_id '{subnet_id}'" in refused.error

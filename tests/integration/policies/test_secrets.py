@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from held_keys import HeldKeys
+from support.shared_lab import SharedLab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -61,22 +61,20 @@ def files_with(text: str, *folders: Path) -> list[str]:
     return [str(path) for path in paths if text.encode() in path.read_bytes()]
 
 
-def test_a_secret_key_shows_up_nowhere(keys: HeldKeys) -> None:
+def test_a_secret_key_shows_up_nowhere(lab_of_worker: SharedLab, tmp_path: Path) -> None:
+    lab = lab_of_worker.as_new(tmp_path, probe_samples=200)
     secret = f"secret-{secrets.token_hex(16)}"
     given = {"aws_secret_key": secret, "search_slot_count": 1, "search_id": "secret"}
-    variables = keys.lab.folder / "secret.yml"
+    variables = lab.folder / "secret.yml"
     variables.write_text("".join(f"{name}: {value}\n" for name, value in given.items()), encoding="utf-8")
     from_file = ("-vvv", "-e", f"@{variables}")
-    keys.play("setup")
     with looking_for(secret) as looks:
-        done = keys.lab.play("search", *from_file, search_max_rounds=1, search_criteria={"median_us": 1, "best_us": 1})
-        failed = keys.lab.play("search", *from_file, fails=True, search_instance_types=["no.such"])
+        done = lab.play("search", *from_file, search_max_rounds=1, search_criteria={"median_us": 1, "best_us": 1})
+        failed = lab.play("search", *from_file, fails=True, search_instance_types=["no.such"])
     variables.unlink()
     assert looks.modules > 0
     assert looks.found == []
     for output in (done, failed):
         assert secret not in output.stdout and secret not in output.stderr
-    state = Path(f"/run/lowlatency-lab/{keys.lab.index}")
-    assert files_with(secret, keys.lab.folder, state) == []
-    keys.play("cleanup", cleanup_search_id="secret")
-    keys.play("teardown", teardown_survivors=True)
+    state = Path(f"/run/lowlatency-lab/{lab.index}")
+    assert files_with(secret, lab.folder, state) == []

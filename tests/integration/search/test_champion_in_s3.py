@@ -21,7 +21,7 @@ BUCKET, KEY = "champions", "searches/lab.json"
 STORE = {"search_champion_store": f"s3://{BUCKET}/{KEY}"}
 SHORT = {
     "search_slot_count": 1,
-    "search_max_rounds": 2,
+    "search_max_rounds": 1,
     "search_criteria": {"median_us": 1, "best_us": 1},
 }
 
@@ -52,8 +52,8 @@ def test_another_controller_goes_on_with_the_same_champion(running_lab: Lab, tmp
     before = document(running_lab)["champion"]
     told = running_lab.play("search", search_reports_dir=str(tmp_path / "reports")).stdout
     after = document(running_lab)["champion"]
-    # In this seed the fourth rack is the nearest. Its instance was compared with a champion of the other controller,
-    # whose host key was in the document.
+    # In this region the second rack is nearer than the first. Its instance was compared with a champion of the other
+    # controller, whose host key was in the document.
     assert after["instance_id"] != before["instance_id"], told[-3000:]
     assert "in alternation it was lower in" in told
     assert [each["instance_id"] for each in running_lab.instances()] == [after["instance_id"]]
@@ -67,7 +67,7 @@ def test_a_spoiled_document_is_put_aside_and_comes_back_from_tags(running_lab: L
     refused = running_lab.play("cleanup", fails=True).stdout
     assert "Nobody knows which instances it wants kept, and nothing was removed" in refused
     assert [each["instance_id"] for each in running_lab.instances()] == [before["champion"]["instance_id"]]
-    told = running_lab.play("search", search_max_rounds=1).stdout
+    told = running_lab.play("search").stdout
     assert re.search(r"is no champion's document.*it is kept as s3://champions/searches/lab\.json\.unreadable-2", told)
     after = document(running_lab)
     assert after["champion"]["best_us"] <= before["champion"]["best_us"]

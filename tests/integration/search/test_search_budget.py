@@ -13,13 +13,17 @@ from support.shared_lab import SharedLab
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 NOTHING_MEETS = {"median_us": 1, "best_us": 1}
+#: Just enough for a candidate that lives for five minutes.
+MOST_USD = 5.5
 #: At this price the least of a round, a minute, is one USD.
 A_DOLLAR_A_MINUTE = {"c8g.24xlarge": 60.0, "c8g.metal-24xl": 60.0}
 
 
 @pytest.fixture(scope="module")
 def budget_lab(lab_of_worker: SharedLab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return lab_of_worker.as_new(tmp_path_factory.mktemp("budget"), probe_samples=100, search_criteria=NOTHING_MEETS)
+    # What a comparison costs is paid like all else; without one a round takes a third of the time.
+    quick = {"probe_samples": 100, "search_criteria": NOTHING_MEETS, "search_confirm": False}
+    return lab_of_worker.as_new(tmp_path_factory.mktemp("budget"), **quick)
 
 
 def launches(mine: Lab) -> int:
@@ -50,7 +54,7 @@ def test_a_search_ends_when_its_money_does_and_shows_what_it_cost(budget_lab: La
         search_id="moneyed",
         search_slot_count=1,
         search_candidate_lifetime_min=5,
-        search_max_usd=7,
+        search_max_usd=MOST_USD,
         search_prices_usd=A_DOLLAR_A_MINUTE,
         search_max_rounds=20,
     ).stdout
@@ -58,10 +62,10 @@ def test_a_search_ends_when_its_money_does_and_shows_what_it_cost(budget_lab: La
     assert "Search over: the money is spent" in told
     rounds = [each for each in budget_lab.rounds() if each["search_id"] == "moneyed"]
     costs_usd = [each["cost_usd"] for each in rounds]
-    # The first is expected to take the five minutes that a candidate lives, each other what they took before: on a
-    # machine that is not busy a minute is the least that is billed, and there are seven.
-    assert len(costs_usd) >= 2 and min(costs_usd) >= 1
-    assert sum(costs_usd[:-1]) < 7
+    # The first is expected to take the five minutes that a candidate lives, each other what they took before. A minute
+    # is the least that is billed. On a busy machine a round takes several, and the money is spent after fewer rounds.
+    assert min(costs_usd) >= 1
+    assert sum(costs_usd[:-1]) < MOST_USD < sum(costs_usd) + max(costs_usd) + 0.01
     assert [each["limits"]["spent_usd"] for each in rounds] == [
         pytest.approx(sum(costs_usd[:number]), abs=1e-3) for number in range(len(costs_usd))
     ]

@@ -34,13 +34,24 @@ NO_WAITING = Timings(pending_s=0.0, shutting_down_s=0.0, stopping_s=0.0, image_s
 
 
 class Clock:
-    """The region's clock: real time, which a test can put forward."""
+    """The region's clock: real time, which a test can put forward; while C(stopped) it stands between."""
 
     def __init__(self) -> None:
         self._ahead_s = 0.0
+        self._stopped_at_s: float | None = None
 
     def __call__(self) -> float:
-        return time.monotonic() + self._ahead_s
+        now_s = time.monotonic() if self._stopped_at_s is None else self._stopped_at_s
+        return now_s + self._ahead_s
+
+    @property
+    def stopped(self) -> bool:
+        """Whether real time is left out."""
+        return self._stopped_at_s is not None
+
+    @stopped.setter
+    def stopped(self, stop: bool) -> None:
+        self._stopped_at_s = time.monotonic() if stop else None
 
     def advance(self, seconds: float) -> None:
         self._ahead_s += seconds

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,18 +16,17 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def botocore_files_read_once() -> Iterator[None]:
-    """Let the many clients of a test session share botocore's descriptions of the services.
+def quick_clients(botocore_files_read_once: None) -> None:
+    """A module makes one client a run."""
 
-    A module makes one client a run; each reads 5 MB of JSON, which takes longer than all that is tested.
-    """
-    from botocore.loaders import JSONFileLoader  # noqa: PLC0415  few modules need boto3
 
-    with pytest.MonkeyPatch.context() as patch:
-        loader = JSONFileLoader()
-        read = functools.lru_cache(maxsize=None)(loader.load_file)
-        patch.setattr(JSONFileLoader, "load_file", lambda _self, file_path: read(file_path))
-        yield
+@pytest.fixture(autouse=True)
+def waits_take_no_time(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the waits of modules put the region's clock forward, wherever a test has a region."""
+    if "region_api" in request.fixturenames:
+        from support.passing_time import pass_by_sleeping  # noqa: PLC0415  for the few modules that need boto3
+
+        pass_by_sleeping(monkeypatch, request.getfixturevalue("region_api").clock)
 
 
 @pytest.fixture

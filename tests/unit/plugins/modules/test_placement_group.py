@@ -217,8 +217,11 @@ def test_a_new_group_that_is_not_shown_is_not_left_behind(region_api: TestRegion
     assert region_api.api.state.groups == {}
 
 
-def test_a_lost_connection_has_a_code_of_its_own() -> None:
+def test_a_lost_connection_has_a_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses_s: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses_s.append)
     nowhere = {"endpoint_url": "http://127.0.0.1:9", "access_key": "lab", "secret_key": "a-lab-has-no-secrets"}
     result = run_module(placement_group.main, {"name": "lonely", "region": "ap-northeast-1", **nowhere}, fail_ok=True)
     assert result["failed"]
     assert result["error"]["code"] == "EndpointConnectionError"
+    assert len(pauses_s) == 5

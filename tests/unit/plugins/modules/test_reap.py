@@ -56,7 +56,7 @@ def test_instances_go_first_and_their_groups_when_they_are_gone(slow_leftovers: 
     assert second["pending"] == first["pending"]
     assert slow_leftovers.region.write_calls() == []
 
-    slow_leftovers.region.clock.advance(600)
+    slow_leftovers.region.clock.advance(601)
     last = slow_leftovers.reap()
     assert ids(last["reaped"]) == {"g-1"}
     assert last["pending"] == []
@@ -162,7 +162,7 @@ def test_a_sweep_of_named_groups(slow_leftovers: Leftovers) -> None:
     result = slow_leftovers.reap(owner=OURS, placement_groups=["g-1", "g-2", "g-gone"])
     assert ids(result["reaped"]) == {second}
     assert ids(result["pending"]) == {first, second, "g-1", "g-2"}
-    slow_leftovers.region.clock.advance(600)
+    slow_leftovers.region.clock.advance(601)
     assert ids(slow_leftovers.reap(owner=OURS, placement_groups=["g-1", "g-2"])["reaped"]) == {"g-1", "g-2"}
     assert (slow_leftovers.live(), slow_leftovers.groups()) == ({current}, {"g-3"})
 

@@ -9,7 +9,9 @@ Needed because moto makes its objects by module-level names: there is no other s
 
 from __future__ import annotations
 
+import copy
 import ipaddress
+import random
 from typing import Any
 from urllib.parse import unquote
 
@@ -104,6 +106,47 @@ def _copy_object_if(response: Any) -> Any:
     return _copy_object(response)
 
 
+def _random_resource_id(size: int = 8) -> str:
+    """Replace utils.random_resource_id, which draws digit by digit; a region's images take 50,000 digits."""
+    return f"{random.getrandbits(4 * size):0{size}x}"
+
+
+_load_images = amis.AmiBackend._load_amis
+#: The images that the EC2 of an account and region begins with, and their snapshots, both by id.
+_first_images: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {}
+#: Lists and sets of images and snapshots that calls change in place.
+_CHANGEABLE = frozenset(
+    {
+        "create_volume_permission_groups",
+        "create_volume_permission_userids",
+        "launch_permissions",
+        "product_codes",
+    }
+)
+
+
+def _load_images_once(backend: Any) -> None:
+    """Replace AmiBackend._load_amis, which makes a thousand images anew at each reset."""
+    key = (backend.account_id, backend.region_name)
+    if key not in _first_images:
+        _load_images(backend)
+        _first_images[key] = dict(backend.amis), dict(backend.snapshots)
+    images, snapshots = _first_images[key]
+    backend.snapshots.update({name: _as_new(snapshot, backend) for name, snapshot in snapshots.items()})
+    for name, image in images.items():
+        backend.amis[name] = _as_new(image, backend)
+        backend.amis[name].ebs_snapshot = backend.snapshots[image.ebs_snapshot.id]
+
+
+def _as_new(resource: Any, backend: Any) -> Any:
+    """Return a copy of which a change leaves the original as it is."""
+    made = object.__new__(type(resource))
+    made.__dict__ = {**vars(resource), "ec2_backend": backend}
+    for name in _CHANGEABLE & made.__dict__.keys():
+        made.__dict__[name] = copy.copy(made.__dict__[name])
+    return made
+
+
 def _public_address() -> str:
     return LabResponse.lab.public_pool.take()
 
@@ -118,6 +161,9 @@ def install() -> None:
     utils.EC2_PREFIX_TO_RESOURCE["pg"] = "placement-group"
     # DescribeTags knows these by other names than moto.
     utils.EC2_PREFIX_TO_RESOURCE |= {"eipalloc": "elastic-ip", "nat": "natgateway", "h": "dedicated-host"}
+    utils.random_resource_id = _random_resource_id
+    backend_class: Any = amis.AmiBackend
+    backend_class._load_amis = _load_images_once
     moto_instances.Instance = Instance  # type: ignore[misc]
     amis.Ami = Ami  # type: ignore[misc]
     tagged_class: Any = TaggedEC2Resource
@@ -140,8 +186,7 @@ def install() -> None:
 def forget(region: str) -> None:
     """Make moto forget everything of this region's EC2 and of all other services.
 
-    Other regions' EC2 needs no reset because the lab refuses to change it, and each takes longer than all the rest:
-    it loads a thousand images.
+    Other regions' EC2 needs no reset because the lab refuses to change it.
     """
     registry: Any = BackendDict
     for services in list(registry._instances):

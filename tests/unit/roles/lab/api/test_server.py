@@ -280,3 +280,21 @@ def test_what_a_reset_could_not_remove_is_named(make_api):
         assert json.load(caught.value) == {"leftovers": ["instance i-1"]}
     finally:
         api.stop()
+
+
+def test_images_are_as_new_after_a_reset(region_api):
+    ec2 = region_api.client()
+    images = ec2.describe_images(Owners=["amazon"])["Images"]
+    assert len(images) > 100
+    backend = region_api.api.state.backend
+    changed, gone = images[0]["ImageId"], images[1]["ImageId"]
+    backend.amis[changed].launch_permissions.append({"UserId": "123456789012"})
+    backend.amis[changed].description = "changed"
+    backend.amis[changed].ebs_snapshot.create_volume_permission_userids.add("123456789012")
+    del backend.amis[gone]
+    region_api.reset()
+    assert ec2.describe_images(Owners=["amazon"])["Images"] == images
+    as_new = region_api.api.state.backend.amis[changed]
+    assert {"UserId": "123456789012"} not in as_new.launch_permissions
+    assert as_new.ebs_snapshot.create_volume_permission_userids == set()
+    assert as_new.ebs_snapshot is region_api.api.state.backend.snapshots[as_new.ebs_snapshot.id]

@@ -296,11 +296,14 @@ def shortfall(mutants: Sequence[Mutant], results: Sequence[str]) -> str:
 
 
 def run(root: pathlib.Path, mutants: Sequence[Mutant], marks: str) -> list[str]:
+    """What becomes of each. Raises ValueError where the list names no test files, or files that are gone."""
+    if not any(mutant.tests for mutant in mutants):
+        raise ValueError("The list names no test files: run 'tools/mutants.py cover' first.")
     results = []
     with copied(root) as tree:
         missing = sorted({test for m in mutants for test in m.tests if not (tree / test).exists()})
         if missing:
-            raise FileNotFoundError(f"Run 'tools/mutants.py cover' first, these test files are gone: {missing}")
+            raise ValueError(f"These test files are gone, run 'tools/mutants.py cover' first: {missing}")
         for mutant in mutants:
             begun_s = time.monotonic()
             results.append(outcome(tree, mutant, Tests(tree, marks)))

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.paired import PAIRS, turn_times_s
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian.controller_guard import ControllerGone
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import turn_taking
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round import modules, turn_taking
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.modules import (
     CandidateHost,
     RunningModule,
@@ -165,3 +165,27 @@ def test_a_module_that_failed_says_why_and_leaves_nothing() -> None:
         "turns[0]: too early",
     )
     assert told[-1].startswith("rm -f ")
+
+
+class ClockHost(CandidateHost):
+    """A host that answers every command with the same text."""
+
+    def __init__(self, out: str, err: str = "") -> None:
+        self._answer = (0, out, err)
+
+    def command(self, command: str) -> tuple[int, str, str]:
+        assert command == "date +%s.%N"
+        return self._answer
+
+
+def test_a_clock_is_ahead_by_what_it_shows_beyond_the_controller_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    times_s = iter([NOW_S, NOW_S + 2])
+    monkeypatch.setattr(modules, "time", SimpleNamespace(time=lambda: next(times_s)))
+    assert ClockHost(f"{NOW_S + 4:.9f}\n").clock_ahead_s() == 3
+
+
+def test_a_host_without_a_clock_fails_the_comparison_with_what_it_said() -> None:
+    with pytest.raises(StepFailed) as raised:
+        ClockHost("", "date: not found").clock_ahead_s()
+    assert (raised.value.step, raised.value.code) == ("confirm", "NoClock")
+    assert raised.value.message == "date +%s.%N says 'date: not found'"

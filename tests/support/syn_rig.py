@@ -4,12 +4,13 @@
 """A rig that knows the truth: a TUN device whose owner answers every SYN an exact time later.
 
 The device lives in a network namespace of its own and the addresses in 198.18.0.0/15 (RFC 2544, never routed), so no
-packet can leave the machine. The owner (syn_owner.py) runs on another CPU than the probe and spins, which is what makes
-its answers exact; it does so only while the rig is open. Needs root, iproute2 and /dev/net/tun.
+packet can leave the machine. The owner (syn_owner.py) runs on another CPU than the probe where there is one, and only
+while the rig is open. Needs root, iproute2 and /dev/net/tun.
 
-The delay runs from the SYN's arrival, halfway between the look that missed it and the one that found it, to the
-write of the answer. What a probe reads on the wire is the delay and 2 to 3 us for the kernel's way in and out. When the
-owner was kept from its CPU it says so: a delay is written down as it was kept, not as it was asked for.
+The delay runs from the SYN's passing the device to the answer's, by the kernel's own stamps. What a probe reads on the
+wire is the delay and some microseconds for the kernel's way to and from the device. When the owner was kept from its
+CPU an answer is late, and its delay is written down as it was kept, not as it was asked for. So whatever a machine does
+besides, figures can be held against the truth of their rig.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ USUAL_LIFE_S = 120
 LONGEST_LIFE_S = 600
 # An answer that is later than this had to wait for other work.
 UNDISTURBED_US = 5.0
+# Real-time priorities: on a machine of one CPU the owner answers while a caller spins.
+CALLERS_PRIORITY, OWNERS_PRIORITY = 1, 2
 # What the owner needs at its end to print what it saw.
 LAST_WORDS_S = 60
 
@@ -48,13 +51,12 @@ class Truth:
     """The truth of an address, in the order of its connections; answers to a SYN that was sent again are not in it.
 
     ``kept_us`` are the delays that its answers really had and ``asked_us`` those that its law asked for; ``at_s`` is
-    when their SYNs came, after the first one; ``clear`` says whether the owner saw the SYN come and the answer go.
+    when their SYNs came, after the first one.
     """
 
     at_s: tuple[float, ...]
     asked_us: tuple[float, ...]
     kept_us: tuple[float, ...]
-    clear: tuple[bool, ...]
 
     @property
     def median_us(self) -> float:
@@ -72,12 +74,11 @@ class Truth:
 
     def undisturbed(self) -> list[int]:
         """Which answers had their delay as asked, with nothing else on the owner's CPU meanwhile."""
-        parts = enumerate(zip(self.asked_us, self.kept_us, self.clear))
-        return [n for n, (asked, kept, clear) in parts if clear and kept - asked <= UNDISTURBED_US]
+        return [n for n, (asked, kept) in enumerate(zip(self.asked_us, self.kept_us)) if kept - asked <= UNDISTURBED_US]
 
     def without_first(self, count: int) -> Truth:
         """The same without the first connections, a warm-up's."""
-        return Truth(self.at_s[count:], self.asked_us[count:], self.kept_us[count:], self.clear[count:])
+        return Truth(self.at_s[count:], self.asked_us[count:], self.kept_us[count:])
 
 
 def why_not() -> str | None:
@@ -86,13 +87,11 @@ def why_not() -> str | None:
         return "the rig needs root for its network namespace"
     if not os.path.exists("/dev/net/tun"):
         return "the rig needs /dev/net/tun"
-    if len(os.sched_getaffinity(0)) < 2:
-        return "the rig needs a CPU beside the probe's"
     return None
 
 
 def cpus() -> tuple[int, int]:
-    """CPU for the probe and CPU for the owner of the device."""
+    """CPU for the probe and CPU for the owner of the device, the same where there is only one."""
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[-1]
 
@@ -101,8 +100,9 @@ class SynRig:
     """Context manager for a namespace in which the given addresses behave as told.
 
     ``report`` and ``truth`` are there once it is closed: ``report`` by address ``{syns, connections, lost, finished,
-    resets, first_s, last_s, kept_median_us, at_s, asked_us, kept_us, clear, again_us}``, where ``again_us`` lists the
-    delays of answers to a SYN that was sent again, and the lists before it are those of ``truth``.
+    resets, first_s, last_s, kept_median_us, at_s, asked_us, kept_us, again_us, echoed_us}``. ``again_us`` lists the
+    delays of answers to a SYN that was sent again, ``echoed_us`` those of datagrams; the lists before them are those of
+    ``truth``.
     """
 
     def __init__(self, behaviours: Mapping[str, Behaviour], seed: int = 1, *, life_s: float = USUAL_LIFE_S) -> None:
@@ -148,15 +148,15 @@ class SynRig:
     @property
     def truth(self) -> dict[str, Truth]:
         """What is known of each address once the rig is closed."""
-        lists = ("at_s", "asked_us", "kept_us", "clear")
+        lists = ("at_s", "asked_us", "kept_us")
         return {address: Truth(*(tuple(shown[name]) for name in lists)) for address, shown in self.report.items()}
 
-    def command(self, argv: Sequence[str]) -> list[str]:
+    def command(self, argv: Sequence[str], priority: int = CALLERS_PRIORITY) -> list[str]:
         """The command that runs argv in the namespace, before other work on the machine.
 
         Who opens the rig with a nice value of its own (``nice -n 19``) wants the other work first, and gets that.
         """
-        first = [] if os.nice(0) > 0 else ["chrt", "--fifo", "1"]
+        first = [] if os.nice(0) > 0 else ["chrt", "--fifo", str(priority)]
         return [*first, "ip", "netns", "exec", self.name, *argv]
 
     def _start_owner(self) -> None:
@@ -171,7 +171,7 @@ class SynRig:
         }
         owner = Path(__file__).resolve().with_name("syn_owner.py")
         self.owner = subprocess.Popen(
-            self.command([sys.executable, "-I", "-B", str(owner), json.dumps(settings)]),
+            self.command([sys.executable, "-I", "-B", str(owner), json.dumps(settings)], OWNERS_PRIORITY),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

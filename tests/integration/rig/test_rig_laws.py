@@ -3,30 +3,31 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Each law of the rig, by real handshakes of the kernel: its times (TCP_INFO) against what the rig says that it kept.
 
-A machine with other work keeps the rig from its CPU now and then. The rig says of which answers that is true, and
-figures are judged by the others; that there are some is judged as well.
+A machine with other work keeps the rig from its CPU now and then. Its answers are late then, and the rig says so: the
+kernel's times are held against what was kept, one by one, and the law against the answers that were in time.
 """
 
 from __future__ import annotations
 
 import errno
 import math
-import os
 import statistics
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from support.calm import calm
 from support.low import low_us
 from support.plain_client import Call, Calls, run_calls
 from support.stamped_echo import away_us
 from support.syn_rig import LONGEST_LIFE_S, Behaviour, OpenRig, SynRig, Truth, cpus
 
+pytestmark = pytest.mark.measures
+
 ADDRESS, OTHER = "198.19.248.11", "198.19.248.12"
-# A median of fewer says nothing.
+# A law that is kept by fewer answers may be kept by chance.
 LEAST_UNDISTURBED = 20
-MOST_RIGS = 4
 
 
 def call(rig: SynRig, count: int, *, address: str = ADDRESS, **options: Any) -> list[Call]:
@@ -35,40 +36,17 @@ def call(rig: SynRig, count: int, *, address: str = ADDRESS, **options: Any) -> 
 
 
 def truth_of(syn_rig: OpenRig, behaviour: Behaviour, count: int, **options: Any) -> Truth:
-    """Truth of so many handshakes, after the kernel's own times were held against it one by one.
-
-    A machine that gives its CPU away for a while spoils a rig's answers, so the calmest of a few rigs is judged.
-    """
-    tries: list[tuple[Truth, list[float]]] = []
-    for _again in range(MOST_RIGS):
-        tries.append(one_truth(syn_rig, behaviour, count, **options))
-        if is_calm(tries[-1]):
-            break
-    truth, ways_us = max(tries, key=lambda one: (len(one[1]) >= LEAST_UNDISTURBED, is_calm(one), -middle_us(one[1])))
-    if len(ways_us) < LEAST_UNDISTURBED and os.nice(0) > 0:
-        pytest.skip("the rig let other work go first and has nothing left to show")
-    assert len(ways_us) >= LEAST_UNDISTURBED
-    # The kernel's way in and out of the device is 2 to 3 us, and TCP_INFO counts in whole ones. Other work on the
-    # machine only adds to the caller's side, so the least tenth tells the way; a truth that is off moves that as well.
-    assert 0 <= low_us(ways_us) <= 5
-    assert statistics.median(ways_us) <= 15
-    # A SYN is dated within 10 us, or its answer would not be called undisturbed.
-    assert min(ways_us) >= -10
-    return truth
+    """Truth of so many handshakes, after the kernel's own times were held against it one by one."""
+    return calm(lambda: one_truth(syn_rig, behaviour, count, **options), too_late)
 
 
-def middle_us(ways_us: list[float]) -> float:
-    return statistics.median(ways_us) if ways_us else math.inf
+def too_late(truth: Truth) -> str | None:
+    in_time = len(truth.undisturbed())
+    return None if in_time >= LEAST_UNDISTURBED else f"{in_time} of {len(truth.kept_us)} answers were in time"
 
 
-def is_calm(one: tuple[Truth, list[float]]) -> bool:
-    """Whether nothing else was in the way of most answers, at the rig and at its caller."""
-    truth, ways_us = one
-    return len(ways_us) >= len(truth.kept_us) // 2 and middle_us(ways_us) <= 5
-
-
-def one_truth(syn_rig: OpenRig, behaviour: Behaviour, count: int, **options: Any) -> tuple[Truth, list[float]]:
-    """Truth of one rig's handshakes, and how long the way was, by the kernel's own time, of each undisturbed one."""
+def one_truth(syn_rig: OpenRig, behaviour: Behaviour, count: int, **options: Any) -> Truth:
+    """Truth of one rig's handshakes, each of which is no shorter and most of which are hardly longer by the kernel."""
     rig = syn_rig({ADDRESS: behaviour})
     calls = call(rig, count, **options)
     rig.close()
@@ -76,7 +54,13 @@ def one_truth(syn_rig: OpenRig, behaviour: Behaviour, count: int, **options: Any
     assert [one.code for one in calls] == [0] * count
     assert len(truth.kept_us) == count
     assert all(kept >= asked for asked, kept in zip(truth.asked_us, truth.kept_us))
-    return truth, [calls[n].wire_us - truth.kept_us[n] for n in truth.undisturbed()]
+    # By the kernel's own time it is a few us more to the device and back, and TCP_INFO counts in whole ones. Other work
+    # on the machine only adds to that, and seldom, for the way takes no longer.
+    ways_us = [one.wire_us - kept_us for one, kept_us in zip(calls, truth.kept_us)]
+    assert min(ways_us) > -1
+    assert low_us(ways_us) <= 6
+    assert statistics.median(ways_us) <= 10
+    return truth
 
 
 @pytest.mark.parametrize("delay_us", [50, 100, 200, 400])
@@ -136,19 +120,21 @@ def test_slow_ports(syn_rig: OpenRig) -> None:
 
 @pytest.mark.parametrize(
     ("behaviour", "least", "most"),
-    [(Behaviour(100, lose_every=5), 4, 4), (Behaviour(100, lose_share=0.2), 1, 12)],
+    # The rig's seed makes the random ones the same each time.
+    [(Behaviour(100, lose_every=5), 2, 2), (Behaviour(100, lose_share=0.2), 1, 6)],
     ids=["every fifth", "a fifth at random"],
 )
 def test_lost_syns_are_sent_again_by_the_kernel(syn_rig: OpenRig, behaviour: Behaviour, least: int, most: int) -> None:
     rig = syn_rig({ADDRESS: behaviour})
-    calls = call(rig, 20)
+    # The kernel waits for a second before it sends one again: few are lost.
+    calls = call(rig, 10)
     rig.close()
     shown = rig.report[ADDRESS]
     lost = sum(one.retransmits > 0 for one in calls)
     assert least <= lost <= most
     assert shown["lost"] == lost == len(shown["again_us"])
-    assert (shown["connections"], shown["syns"]) == (20, 20 + sum(one.retransmits for one in calls))
-    assert len(shown["kept_us"]) == 20 - lost
+    assert (shown["connections"], shown["syns"]) == (10, 10 + sum(one.retransmits for one in calls))
+    assert len(shown["kept_us"]) == 10 - lost
     assert all(one.wall_ns >= 1e9 for one in calls if one.retransmits)
 
 
@@ -163,10 +149,11 @@ def test_refusing(syn_rig: OpenRig) -> None:
 
 def test_silent(syn_rig: OpenRig) -> None:
     rig = syn_rig({ADDRESS: Behaviour(100, silent_after=3)})
-    calls = call(rig, 5, timeout_s=2)
+    # Long enough for a SYN to be sent again, which is no other connection.
+    calls = call(rig, 5, timeout_s=1.3)
     rig.close()
     assert [one.code for one in calls] == [0, 0, 0, errno.EINPROGRESS, errno.EINPROGRESS]
-    assert rig.report[ADDRESS]["connections"] == 5
+    assert (rig.report[ADDRESS]["connections"], rig.report[ADDRESS]["syns"]) == (5, 7)
 
 
 def test_resetting_late(syn_rig: OpenRig) -> None:
@@ -196,17 +183,25 @@ def test_accepting_and_hanging_is_silence_where_others_close(syn_rig: OpenRig) -
 
 def test_two_callers_at_a_time_each_get_their_own_delay(syn_rig: OpenRig) -> None:
     """A long delay holds up no other address' answers."""
+    slow, _in_time = calm(
+        lambda: two_callers(syn_rig),
+        lambda both: None if both[1] >= LEAST_UNDISTURBED else f"{both[1]} answers were in time beside a slow one",
+    )
+    assert slow.best_us >= 20_000
+
+
+def two_callers(syn_rig: OpenRig) -> tuple[Truth, int]:
+    """Truth of a slow address, and how many answers of a fast one were in time while the slow one was called."""
     rig = syn_rig({ADDRESS: Behaviour(20_000), OTHER: Behaviour(200)})
     with ThreadPoolExecutor(2) as pool:
-        slow = pool.submit(call, rig, 50)
-        fast = pool.submit(call, rig, 500, address=OTHER)
-        slow.result(), fast.result()
+        slow_calls = pool.submit(call, rig, 40)
+        fast_calls = pool.submit(call, rig, 500, address=OTHER)
+        slow_calls.result(), fast_calls.result()
     rig.close()
-    slow_truth, fast_truth = rig.truth[ADDRESS], rig.truth[OTHER]
-    assert min(slow_truth.kept_us) >= 20_000
-    assert fast_truth.best_us == pytest.approx(200, abs=5)
-    # One after the other they would have taken the time of the slow ones.
-    assert fast_truth.median_us < 10_000
+    slow, fast = rig.truth[ADDRESS], rig.truth[OTHER]
+    ahead_s = rig.report[ADDRESS]["first_s"] - rig.report[OTHER]["first_s"]
+    beside = [n for n in fast.undisturbed() if 0 <= fast.at_s[n] - ahead_s <= slow.at_s[-1]]
+    return slow, len(beside)
 
 
 def test_nothing_is_left_behind(syn_rig: OpenRig) -> None:
@@ -231,9 +226,21 @@ def test_a_rig_ends_by_itself(syn_rig: OpenRig) -> None:
 
 
 def test_the_kernel_s_stamps_of_datagrams_say_the_same(syn_rig: OpenRig) -> None:
+    """A datagram is stamped for its sender as well, by the device itself and not by the rig's tap."""
     rig = syn_rig({ADDRESS: Behaviour(100), OTHER: Behaviour(300)})
     away = away_us([ADDRESS, OTHER], rig.command([]), count=200, gap_s=0.0, cpu=cpus()[0])
-    near_us, far_us = low_us(away[ADDRESS]), low_us(away[OTHER])
-    # Its way to the device and back is the same for both, whatever it is here.
-    assert far_us - near_us == pytest.approx(200, abs=5)
-    assert near_us == pytest.approx(100, abs=10)
+    rig.close()
+    beyond_us = {}
+    for address, asked_us in ((ADDRESS, 100), (OTHER, 300)):
+        kept_us = rig.report[address]["echoed_us"]
+        assert len(kept_us) == 200
+        assert min(kept_us) >= asked_us
+        # The first ones have no stamps: the kernel begins a moment after it was asked to.
+        pairs = list(zip(reversed(away[address]), reversed(kept_us)))
+        assert len(pairs) >= 100
+        beyond_us[address] = statistics.median(away_us - kept for away_us, kept in pairs)
+        # Between the tap and the device's own stamp the kernel wakes the owner, which takes it up to 10 us when that
+        # is on another CPU, and more where a CPU has to be had from a host.
+        assert -30 <= beyond_us[address] <= 3
+    # It is the same for both, whatever it is here.
+    assert beyond_us[ADDRESS] == pytest.approx(beyond_us[OTHER], abs=5)

@@ -15,13 +15,12 @@ from support.syn_rig import Truth
 DELAYS_US = st.lists(st.floats(min_value=0, max_value=10_000), min_size=1)
 
 
-def truth_of(kept_us: list[float], asked_us: list[float] | None = None, clear: list[bool] | None = None) -> Truth:
+def truth_of(kept_us: list[float], asked_us: list[float] | None = None) -> Truth:
     count = len(kept_us)
     return Truth(
         at_s=tuple(n / 10 for n in range(count)),
         asked_us=tuple(asked_us or kept_us),
         kept_us=tuple(kept_us),
-        clear=tuple(clear or [True] * count),
     )
 
 
@@ -34,9 +33,8 @@ def test_figures_are_those_of_what_was_kept(kept_us: list[float], limit_us: floa
     assert truth.share_within(max(kept_us)) == 1
 
 
-def test_what_was_late_or_not_seen_is_disturbed() -> None:
-    truth = truth_of([100, 105, 105.1, 100], asked_us=[100] * 4, clear=[True, True, True, False])
-    assert truth.undisturbed() == [0, 1]
+def test_what_was_late_is_disturbed() -> None:
+    assert truth_of([100, 105, 105.1, 100], asked_us=[100] * 4).undisturbed() == [0, 1, 3]
 
 
 def test_a_warm_up_can_be_left_out() -> None:

@@ -19,15 +19,19 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State
+from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents import Intent
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.s3_store import S3ChampionStore
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian.guardian import environment_of
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian.process import (
+    ACTS_S,
+    OutOfTime,
     Told,
     end_started_by,
     listen,
     lives,
     ssh_command,
 )
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian.report import end_round
 from support.fake_s3 import BUCKET, KEY
 from support.region import ACCESS_KEY, REGION, SECRET_KEY, TestRegion, Vpc, tag_specifications
 from support.rounds import champion
@@ -53,6 +57,16 @@ WORKER = textwrap.dedent(
     """
 )
 ROUND = "test-1753162526-slot-1-0a1b"
+INTENT: dict[str, t.Any] = {
+    "round_id": ROUND,
+    "search_id": "test",
+    "slot": "slot-1",
+    "owner": "elsewhere:1:1:slot-1",
+    "group": "dc-1",
+    "expires_at": "2030-01-01T00:00:00+00:00",
+    "began_at": "2025-07-22T05:35:26+00:00",
+    "step": "launch",
+}
 STORE = f"s3://{BUCKET}/{KEY}"
 SEARCH_POLICY = Path(__file__).resolve().parents[5] / "playbooks/policies/search.json"
 
@@ -62,17 +76,7 @@ class Worker:
 
     def __init__(self, folder: Path, region: TestRegion, store: str | None = None, **intent: t.Any) -> None:
         given = {
-            "intent": {
-                "round_id": ROUND,
-                "search_id": "test",
-                "slot": "slot-1",
-                "owner": "elsewhere:1:1:slot-1",
-                "group": "dc-1",
-                "expires_at": "2030-01-01T00:00:00+00:00",
-                "began_at": "2025-07-22T05:35:26+00:00",
-                "step": "launch",
-                **intent,
-            },
+            "intent": {**INTENT, **intent},
             "guardians": {
                 "reports_dir": str(folder),
                 "aws": region.connection,
@@ -358,21 +362,44 @@ def test_it_needs_no_right_that_its_search_has_not(
     assert region_api.api.policies.as_json()[ACCESS_KEY]["refused"] == []
 
 
-def test_a_region_that_does_not_answer_is_told(
-    start: Callable[..., Worker], region_api: TestRegion, tmp_path: Path
-) -> None:
-    connection = {**region_api.connection, "endpoint_url": "http://127.0.0.1:9"}
-    region = t.cast(t.Any, type("Unreachable", (), {"connection": connection}))
+#: Where nothing listens.
+UNREACHABLE = {
+    "region": REGION,
+    "endpoint_url": "http://127.0.0.1:9",
+    "access_key": ACCESS_KEY,
+    "secret_key": SECRET_KEY,
+}
+
+
+def it_is_left_to_the_next_run(folder: Path) -> None:
+    report = json.loads((folder / f"interrupted_{ROUND}.json").read_text(encoding="utf-8"))
+    assert report["left"][0]["why"] == "EndpointConnectionError"
+    assert (folder / "rounds" / f"{ROUND}.json").exists()
+
+
+def test_a_region_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The acts of the process, in this one, so that the pauses between its tries can be written down."""
+    pauses_s: list[float] = []
+    monkeypatch.setattr("time.sleep", pauses_s.append)
+    job = {"reports_dir": str(tmp_path), "aws": UNREACHABLE, "champion_store": None}
+    report = end_round(job, Intent(**INTENT).to_dict(), lambda _promotion: None, OutOfTime)
+    assert (report["failure"], report["did"]) == (None, [])
+    it_is_left_to_the_next_run(tmp_path)
+    # Each act tries six times, with five pauses, and all of them fit into the time of a guardian.
+    assert len(pauses_s) == 5 * len(report["left"])
+    assert sum(pauses_s) < ACTS_S
+
+
+@pytest.mark.full
+def test_its_process_tells_of_a_region_that_does_not_answer(tmp_path: Path) -> None:
+    region = t.cast(t.Any, type("Unreachable", (), {"connection": UNREACHABLE}))
     worker = Worker(tmp_path, region)
     try:
         worker.process.kill()
         wait_for(lambda: gone(worker.guardian), 90)
     finally:
         worker.end()
-    report = json.loads(worker.report.read_text(encoding="utf-8"))
-    assert report["left"][0]["why"] == "EndpointConnectionError"
-    # The next run finishes it.
-    assert (tmp_path / "rounds" / f"{ROUND}.json").exists()
+    it_is_left_to_the_next_run(tmp_path)
 
 
 # -- its parts -----------------------------------------------------------------------------------------

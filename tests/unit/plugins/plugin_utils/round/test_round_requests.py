@@ -10,12 +10,18 @@ from pathlib import Path
 
 import pytest
 from local_region.api.faults import NoFaults
+from support.passing_time import pass_by_sleeping
 from support.region import TestRegion, Vpc
 from support.region_rounds import RegionSlot, requests
 from support.round_requests import requests_of_rounds
 
 #: What a round on the calm path may make, polls of waits apart.
 CALM = 14
+
+
+@pytest.fixture(autouse=True)
+def waits_take_no_time(region_api: TestRegion, monkeypatch: pytest.MonkeyPatch) -> None:
+    pass_by_sleeping(monkeypatch, region_api.clock)
 
 
 @pytest.fixture

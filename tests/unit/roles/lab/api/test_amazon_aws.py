@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ from support.region import AL2023_ARM64, tag_specifications
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPSfrnBT8u3JxhKU1I58S+xqP9+qqxMQW18pofc7gHp6 me"
 TAGS = {"Name": "search"}
+
+
+@pytest.fixture(autouse=True)
+def sleeping_takes_no_time(region_api, monkeypatch):
+    """The modules of amazon.aws sleep after changes, whether or not there is anything to wait for."""
+    monkeypatch.setattr(time, "sleep", region_api.clock.advance)
+    for module in (ec2_security_group, ec2_vpc_net, ec2_vpc_route_table):
+        monkeypatch.setattr(module, "sleep", region_api.clock.advance)
 
 
 def twice(region, main, *, second_writes=(), **args):

@@ -6,6 +6,7 @@
 ANSIBLE_ARGS ?=
 PYTEST_ARGS ?=
 PART ?=
+MUTANTS_ARGS ?=
 LAB ?= inventory/lab
 
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -15,7 +16,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 play = .venv/bin/ansible-playbook -i $(LAB)
 parts = .venv/bin/python tools/test_parts.py
 
-.PHONY: help setup search tune lab-up lab-down lab-status cleanup test test-unit test-real test-full test-times lint types sanity bench bench-full chaos clean
+.PHONY: help setup search tune lab-up lab-down lab-status cleanup test test-unit test-real test-full test-times mutants lint types sanity bench bench-full chaos clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 20
@@ -62,6 +63,9 @@ test-real: setup ## The tests in labs, on rigs and on machines that boot
 
 test-full: setup ## The longer forms of the tests: all, or one part (PART=vm); docs/testing.md lists them
 	$(parts) full $(PART)
+
+mutants: setup ## Put small faults into a copy of the code and see that the unit tests notice
+	.venv/bin/python tools/mutants.py run $(MUTANTS_ARGS)
 
 test-times: setup ## Run each part of make test alone and write down where its minutes go
 	.venv/bin/python tools/test_times.py

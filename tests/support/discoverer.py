@@ -13,7 +13,8 @@ import typing as t
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from support.plays import run_playbook
+
 PLAY = """
 - hosts: localhost
   connection: local
@@ -26,7 +27,6 @@ def play(folder: Path, *options: str, fails: bool = False, **variables: t.Any) -
     """Apply the role to this machine; all that it writes lies in the folder."""
     (folder / "play.yml").write_text(PLAY, encoding="utf-8")
     given = {
-        "ansible_python_interpreter": sys.executable,
         "probe_command_path": str(folder / "handshake-probe"),
         "probe_discover": True,
         "probe_discover_endpoints": [{"name": "mine", "host": "localhost", "port": 9}],
@@ -41,21 +41,7 @@ def play(folder: Path, *options: str, fails: bool = False, **variables: t.Any) -
         "__probe_systemd_mark": str(folder / "no-systemd"),
         **variables,
     }
-    program = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", "localhost,", str(folder / "play.yml")]
-    done = subprocess.run(
-        [*program, "-e", json.dumps(given), *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-        cwd=folder,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_HOME": str(folder),
-        },
-    )
+    done = run_playbook(folder, "play.yml", given, *options)
     assert (done.returncode != 0) == fails, done.stdout + done.stderr
     return done.stdout
 

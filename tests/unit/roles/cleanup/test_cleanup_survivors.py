@@ -6,9 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_document import State
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.intents import Intent, write_intent
 from support.leftovers import GONE, PAST, Leftovers
+from support.plays import run_playbook
 from support.region import TestRegion, Vpc
 from support.rounds import champion
 
@@ -31,7 +29,6 @@ def cleanup(leftovers: Leftovers, folder: Path, *options: str) -> tuple[int, str
     """Run the playbook; return its code and what it printed."""
     connection = leftovers.region.connection
     given = {
-        "ansible_python_interpreter": sys.executable,
         "aws_region": connection["region"],
         "aws_endpoint_url": connection["endpoint_url"],
         "aws_access_key": connection["access_key"],
@@ -41,23 +38,7 @@ def cleanup(leftovers: Leftovers, folder: Path, *options: str) -> tuple[int, str
         "search_reports_dir": str(folder),
     }
     leftovers.region.forget_calls()
-    done = subprocess.run(
-        [
-            *(ROOT / ".venv/bin/ansible-playbook", "-i", "localhost,", ROOT / "playbooks/cleanup.yml"),
-            *("-e", json.dumps(given), *options),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-        cwd=folder,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_HOME": str(folder / "ansible"),
-        },
-    )
+    done = run_playbook(folder, ROOT / "playbooks/cleanup.yml", given, *options)
     return done.returncode, done.stdout + done.stderr
 
 

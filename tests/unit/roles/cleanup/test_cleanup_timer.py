@@ -11,12 +11,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
 import pytest
 import yaml
+from support.plays import run_playbook
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLE = ROOT / "roles/cleanup"
@@ -66,7 +66,6 @@ class Controller:
     def play(self, *options: str, fails: bool = False, **variables: t.Any) -> str:
         """Apply the role's entry point; all that it writes lies in the folder."""
         given = {
-            "ansible_python_interpreter": sys.executable,
             "cleanup_timer_command": str(self.folder / "bin/ansible-playbook"),
             "cleanup_timer_inventories": ["localhost,"],
             "cleanup_timer_user": getpass.getuser(),
@@ -78,21 +77,8 @@ class Controller:
             "__cleanup_systemd_mark": str(self.folder / "systemd"),
             **variables,
         }
-        done = subprocess.run(
-            [ROOT / ".venv/bin/ansible-playbook", "-i", "localhost,", "play.yml", "-e", json.dumps(given), *options],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=180,
-            cwd=self.folder,
-            env={
-                **os.environ,
-                "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
-                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"),
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_HOME": str(self.folder / "ansible"),
-            },
-        )
+        path = {"PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
+        done = run_playbook(self.folder, "play.yml", given, *options, environment=path)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stdout
 

@@ -26,6 +26,7 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.book imp
 )
 from ansible_collections.lowlatency.ec2.plugins.module_utils._addresses.document import document_from
 from support.parts import imported_parts, part_file
+from support.plays import run_playbook
 
 ROOT = Path(__file__).resolve().parents[4]
 PLAY = """
@@ -39,33 +40,11 @@ PLAY = """
 def play(folder: Path, *options: str, **variables: str) -> str:
     (folder / "play.yml").write_text(PLAY, encoding="utf-8")
     given = {
-        "ansible_python_interpreter": sys.executable,
         "probe_command_path": str(folder / "handshake-probe"),
         "probe_python": sys.executable,
         **variables,
     }
-    done = subprocess.run(
-        [
-            ROOT / ".venv/bin/ansible-playbook",
-            "-i",
-            "localhost,",
-            folder / "play.yml",
-            "-e",
-            json.dumps(given),
-            *options,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        cwd=folder,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_HOME": str(folder),
-        },
-    )
+    done = run_playbook(folder, "play.yml", given, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

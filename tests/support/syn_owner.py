@@ -125,6 +125,8 @@ class AddressState:
     answers: list[Answer] = field(default_factory=list)
     answers_again: list[Answer] = field(default_factory=list)
     echoed_ns: list[int] = field(default_factory=list)
+    entered_ns: int = 0
+    returned_ns: list[int] = field(default_factory=list)
 
     def is_again(self, connection: bytes) -> bool:
         """Whether this SYN was seen before, else it is a new connection's; it is told by port and sequence number."""
@@ -160,6 +162,7 @@ class AddressState:
             "asked_us": [one.asked_ns / 1e3 for one in self.answers],
             "kept_us": [one.kept_ns / 1e3 for one in self.answers],
             "again_us": [one.kept_ns / 1e3 for one in self.answers_again],
+            "returned_us": [lag_ns / 1e3 for lag_ns in self.returned_ns],
             "echoed_us": [kept_ns / 1e3 for kept_ns in self.echoed_ns],
         }
 
@@ -306,6 +309,8 @@ class Owner:
 
     def _segment(self, state: AddressState, packet: bytes, seen_ns: int) -> None:
         flags = packet[33]
+        if flags & (RST | FIN) and state.entered_ns:
+            state.returned_ns.append(seen_ns - state.entered_ns)
         if flags & RST:
             return
         if flags & SYN:
@@ -331,6 +336,7 @@ class Owner:
         answers = state.answers_again if again else state.answers
 
         def entered(at_ns: int) -> None:
+            state.entered_ns = at_ns
             answers.append(Answer(seen_ns, asked_ns, at_ns - seen_ns))
 
         def written(now_ns: int) -> None:

@@ -29,7 +29,7 @@ from typing import Any
 
 from support.syn_behaviour import Behaviour
 
-__all__ = ["Behaviour", "OpenRig", "SynRig", "Truth", "cpus", "why_not"]
+__all__ = ["SPINNERS_PRIORITY", "Behaviour", "OpenRig", "SynRig", "Truth", "cpus", "why_not"]
 
 NETWORK = "198.19.248.0/24"
 CLIENT = "198.19.248.1"
@@ -40,8 +40,9 @@ USUAL_LIFE_S = 120
 LONGEST_LIFE_S = 600
 # An answer that is later than this had to wait for other work.
 UNDISTURBED_US = 5.0
-# Real-time priorities: on a machine of one CPU the owner answers while a caller spins.
-CALLERS_PRIORITY, OWNERS_PRIORITY = 1, 2
+# Real-time priorities: who spins has its CPU when no caller that sleeps needs it, of this rig or of another one, and
+# the owner answers all of them also on a machine of one CPU.
+SPINNERS_PRIORITY, CALLERS_PRIORITY, OWNERS_PRIORITY = 1, 2, 3
 # What the owner needs at its end to print what it saw.
 LAST_WORDS_S = 60
 
@@ -100,9 +101,9 @@ class SynRig:
     """Context manager for a namespace in which the given addresses behave as told.
 
     ``report`` and ``truth`` are there once it is closed: ``report`` by address ``{syns, connections, lost, finished,
-    resets, first_s, last_s, kept_median_us, at_s, asked_us, kept_us, again_us, echoed_us}``. ``again_us`` lists the
-    delays of answers to a SYN that was sent again, ``echoed_us`` those of datagrams; the lists before them are those of
-    ``truth``.
+    resets, first_s, last_s, kept_median_us, at_s, asked_us, kept_us, again_us, returned_us, echoed_us}``. ``at_s``,
+    ``asked_us`` and ``kept_us`` are those of ``truth``. ``again_us`` lists the delays of answers to a SYN that was sent
+    again, ``echoed_us`` those of datagrams, and ``returned_us`` how long after each answer its caller closed.
     """
 
     def __init__(self, behaviours: Mapping[str, Behaviour], seed: int = 1, *, life_s: float = USUAL_LIFE_S) -> None:

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,9 +33,9 @@ print(json.dumps({
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[PingRig]:
-    with PingRig(tmp_path) as made:
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PingRig]:
+    with PingRig(tmp_path_factory.mktemp("rig")) as made:
         yield made
 
 

@@ -6,43 +6,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.dns_liar import DnsLiar
+from support.probe_on_rig import NO_ERRORS, all_within, probe_rig
 from support.probe_process import run_probe_module
-from support.syn_rig import Behaviour, SynRig, cpus, why_not
+from support.syn_rig import Behaviour, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
-NO_ERRORS = {"timeout": 0, "refused": 0, "reset": 0, "unreachable": 0, "other": 0, "retransmitted": 0}
 ONE, TWO, THREE, FOUR = (f"198.19.248.{number}" for number in (11, 12, 13, 14))
 # A timeout that no answer of the rig comes near, on a busy machine either.
-FAST = {"max_rate_per_address": 4_000, "samples": 200, "timeout_ms": 900}
+LONG = {"samples": 200, "timeout_ms": 900}
+# One that is waited through: an answer of the rig that comes near it is no test of silence.
+SHORT_MS = 100
+IN_TIME = all_within(SHORT_MS * 1_000 / 2)
 
 
-def probe(behaviours: Mapping[str, Behaviour], **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Result of a probe of all addresses of a rig, and its addresses by their name."""
-    with SynRig(behaviours) as rig:
-        endpoint = {"name": "rig", "host": "rig.example.com", "addresses": list(behaviours)}
-        asked = {"endpoints": [endpoint], "cpu": cpus()[0], **FAST, **options}
-        result = run_probe_module(asked, prefix=rig.command([])).result
-    assert not result.get("failed"), result
-    return result, {address["address"]: address for address in result["endpoints"][0]["addresses"]}
-
-
+@pytest.mark.measures
 def test_each_kind_of_bad_address_has_its_outcome_and_spoils_no_other() -> None:
-    result, shown = probe(
-        {
-            ONE: Behaviour(refuse=True),
-            TWO: Behaviour(silent_after=0),
-            THREE: Behaviour(100, silent_after=60),
-            FOUR: Behaviour(100),
-        },
-        warmup=12,
-        timeout_ms=200,
-    )
+    behaviours = {
+        ONE: Behaviour(refuse=True),
+        TWO: Behaviour(silent_after=0),
+        THREE: Behaviour(100, silent_after=60),
+        FOUR: Behaviour(100),
+    }
+    probed = probe_rig(behaviours, IN_TIME, samples=200, warmup=12, timeout_ms=SHORT_MS)
+    result, shown = probed.result, probed.addresses
     ended = {name: (one["ended"]["how"], one["ended"]["by"], one["samples"]) for name, one in shown.items()}
     assert ended == {
         ONE: ("dropped", "errors", 0),
@@ -62,7 +54,10 @@ def test_each_kind_of_bad_address_has_its_outcome_and_spoils_no_other() -> None:
 
 def test_a_reset_that_comes_late_is_a_handshake_or_counted() -> None:
     # At once after the SYN-ACK a reset may be there before the probe is woken; 50 ms later it is not.
-    result, shown = probe({ONE: Behaviour(100, reset_after_us=50_000.0), TWO: Behaviour(100, reset_after_us=0.0)})
+    probed = probe_rig(
+        {ONE: Behaviour(100, reset_after_us=50_000.0), TWO: Behaviour(100, reset_after_us=0.0)}, **LONG
+    )
+    result, shown = probed.result, probed.addresses
     assert (shown[ONE]["samples"], shown[ONE]["ended"]["how"]) == (200, "full")
     for address in shown.values():
         assert address["errors"] == {**NO_ERRORS, "reset": address["errors"]["reset"]}
@@ -72,7 +67,7 @@ def test_a_reset_that_comes_late_is_a_handshake_or_counted() -> None:
 
 
 def test_what_accepts_and_hangs_is_a_handshake_but_no_service() -> None:
-    _result, shown = probe({ONE: Behaviour(100, hang=True)}, verify_tls=True, samples=50)
+    shown = probe_rig({ONE: Behaviour(100, hang=True)}, verify_tls=True, samples=50, timeout_ms=900).addresses
     assert (shown[ONE]["samples"], shown[ONE]["ended"]["how"]) == (50, "full")
     assert (shown[ONE]["tls"]["ok"], shown[ONE]["tls"]["protocol"]) == (False, None)
     assert shown[ONE]["tls"]["error"] in ("ETIMEDOUT", "NO_TRUST_STORE")
@@ -82,19 +77,23 @@ def test_what_accepts_and_hangs_is_a_handshake_but_no_service() -> None:
 def test_a_limit_below_the_floor_of_the_path_is_found_to_be_out_of_reach(metric: str) -> None:
     behaviours = {address: Behaviour(200, jitter_us=20) for address in (ONE, TWO, THREE, FOUR)}
     limits = {"median_limit_us": 100, "best_limit_us": 90, "best_min_hits": 2, "samples": 10_000}
-    result, shown = probe(behaviours, metric=metric, **limits)
+    probed = probe_rig(behaviours, metric=metric, timeout_ms=900, **limits)
+    result, shown = probed.result, probed.addresses
     assert {address["ended"]["how"] for address in shown.values()} == {"above"}
     assert result["handshakes"] <= 4 * 200
     assert "No handshake reached a limit: the lowest took " in result["msg"]
     assert result["msg"].endswith("the limit is 100 us.")
 
 
+@pytest.mark.measures
 def test_lost_handshakes_do_not_decide() -> None:
     # Every fourth SYN is lost: the median is that of the others, and the losses are counted.
-    _result, shown = probe({ONE: Behaviour(100, lose_every=4)}, median_limit_us=1_000_000, timeout_ms=100, samples=60)
-    assert shown[ONE]["samples"] <= 60
-    assert shown[ONE]["errors"]["timeout"] >= shown[ONE]["samples"] // 4
-    assert shown[ONE]["wire"]["median_us"] < 20_000
+    behaviours = {ONE: Behaviour(100, lose_every=4)}
+    probed = probe_rig(behaviours, IN_TIME, median_limit_us=1_000_000, timeout_ms=SHORT_MS, samples=60)
+    shown = probed.addresses[ONE]
+    assert shown["samples"] <= 60
+    assert shown["errors"]["timeout"] >= shown["samples"] // 4
+    assert shown["wire"]["median_us"] <= 50_000
 
 
 NAMES = {
@@ -113,16 +112,22 @@ def liar() -> Iterator[DnsLiar]:
         yield made
 
 
-def resolved(liar: DnsLiar, host: str, **options: Any) -> dict[str, Any]:
-    """The endpoint of a probe of one host in the namespace of the liar, where no other host can be reached."""
-    asked = {"endpoints": [{"name": "one", "host": host, "port": 9}], "samples": 5, "timeout_ms": 50, **options}
-    result = run_probe_module(asked, prefix=liar.command([])).result
+Endpoints = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def resolved(liar: DnsLiar) -> Endpoints:
+    """The endpoints of one probe of all hosts in the namespace of the liar, where no other host can be reached."""
+    hosts = [*NAMES, "missing.example.com"]
+    asked = [{"name": host.partition(".")[0], "host": host, "port": 9} for host in hosts]
+    options = {"endpoints": asked, "samples": 5, "timeout_ms": 50}
+    result = run_probe_module(options, prefix=liar.command([])).result
     assert not result.get("failed"), result
-    return result["endpoints"][0]
+    return {endpoint["name"]: endpoint for endpoint in result["endpoints"]}
 
 
-def test_a_resolver_that_says_this_host_is_not_believed(liar: DnsLiar) -> None:
-    endpoint = resolved(liar, "loopback.example.com")
+def test_a_resolver_that_says_this_host_is_not_believed(resolved: Endpoints) -> None:
+    endpoint = resolved["loopback"]
     assert (endpoint["addresses"], endpoint["best"], endpoint["best_median"]) == ([], None, None)
     assert endpoint["refused_answers"] == [
         {"address": "127.0.0.1", "reason": "loopback"},
@@ -130,8 +135,8 @@ def test_a_resolver_that_says_this_host_is_not_believed(liar: DnsLiar) -> None:
     ]
 
 
-def test_only_the_answers_that_can_be_are_tried(liar: DnsLiar) -> None:
-    endpoint = resolved(liar, "mixed.example.com")
+def test_only_the_answers_that_can_be_are_tried(resolved: Endpoints) -> None:
+    endpoint = resolved["mixed"]
     assert [answer["reason"] for answer in endpoint["refused_answers"]] == ["unspecified", "multicast", "reserved"]
     (address,) = endpoint["addresses"]
     # There is no route: that is counted, and nothing is measured.
@@ -140,8 +145,8 @@ def test_only_the_answers_that_can_be_are_tried(liar: DnsLiar) -> None:
 
 
 @pytest.mark.parametrize("host", ["empty", "failure", "loop", "silent", "missing"])
-def test_a_resolver_without_an_answer_is_told_with_its_code(liar: DnsLiar, host: str) -> None:
-    endpoint = resolved(liar, f"{host}.example.com")
+def test_a_resolver_without_an_answer_is_told_with_its_code(resolved: Endpoints, host: str) -> None:
+    endpoint = resolved[host]
     assert (endpoint["addresses"], endpoint["best"], endpoint["refused_answers"]) == ([], None, [])
     assert endpoint["resolve_error"]["code"].startswith("EAI_")
 

@@ -41,9 +41,19 @@ def rooms(utils: Path) -> dict[str, set[str]]:
     return dict(used)
 
 
-def all_reached(may_use: Mapping[str, set[str]], room: str) -> set[str]:
-    """What a room uses, and what that uses, and so on. Raises RecursionError when they go round."""
-    return may_use[room].union(*(all_reached(may_use, other) for other in may_use[room]))
+def circles(uses: Mapping[str, set[str]]) -> list[str]:
+    """The rooms that use themselves, directly or through others."""
+    return sorted(room for room in uses if room in _reached(uses, room))
+
+
+def _reached(uses: Mapping[str, set[str]], room: str) -> set[str]:
+    """What a room uses, and what that uses, and so on."""
+    reached: set[str] = set()
+    ahead = set(uses[room])
+    while ahead:
+        reached |= ahead
+        ahead = set().union(*(uses.get(other, set()) for other in ahead)) - reached
+    return reached
 
 
 def _base(utils: Path) -> str:

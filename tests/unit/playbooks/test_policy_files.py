@@ -143,9 +143,12 @@ def test_nothing_is_allowed_everywhere_or_without_a_condition(name: str, stateme
 
 def test_the_lab_asks_for_what_the_reference_says() -> None:
     """Where the lab knows an action's resources, they are the reference's, and none that is always there is missing."""
+    compared = set()
     for action, entry in REFERENCE.items():
         name = action.partition(":")[2]
         if action.startswith("ec2:") and name not in ("CreateTags", "DeleteTags"):
             known = {*_TOUCHES.get(name, {}), *_MAKES.get(name, {}), *({"image"} if name == "RunInstances" else ())}
             assert known <= {kind.rstrip("*") for kind in entry["resources"]}, action
+            compared |= known
             assert {kind[:-1] for kind in entry["resources"] if kind.endswith("*")} <= known, action
+    assert {"image", "instance", "placement-group"} <= compared

@@ -84,6 +84,7 @@ def test_host_keys_are_read_from_consoles_when_asked_for(region_api: TestRegion,
 def test_scheduled_events_are_shown_when_asked_for(region_api: TestRegion, instances: dict[str, str]) -> None:
     region_api.api.state.faults = Scheduled()
     found = region_api.run_module(candidate_instance_info.main, search_id="tokyo")
+    assert found["candidates"]
     assert all("scheduled_events" not in one for one in found["candidates"])
     region_api.forget_calls()
     found = region_api.run_module(candidate_instance_info.main, search_id="tokyo", scheduled_events=True)

@@ -79,6 +79,7 @@ def test_results_are_as_documented(host: Tunable) -> None:
     result = run_module(os_knobs.main, GROUPS)
     documented = yaml.safe_load(os_knobs.RETURN)
     described(documented, {name: result[name] for name in result if name not in ("changed", "invocation")}, "os_knobs")
+    assert result["results"]
     for each in result["results"]:
         assert each["status"] in STATUSES
         assert f"V({each['status']})" in str(documented["results"]["contains"]["status"])

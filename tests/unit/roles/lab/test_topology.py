@@ -74,8 +74,10 @@ def test_the_nearest_endpoint_is_not_always_the_primary_one(seed: int) -> None:
 @given(seeds)
 @settings(max_examples=30, deadline=None)
 def test_the_addresses_of_an_endpoint_differ_by_some_tens_of_us(seed: int) -> None:
-    topology = Topology(seed)
-    for row in topology.truths_us().values():
+    truths_us = Topology(seed).truths_us()
+    assert len(truths_us) == RACK_COUNT
+    for row in truths_us.values():
+        assert PRIMARY_ENDPOINT in row
         for addresses in row.values():
             spread_us = max(addresses.values()) - min(addresses.values())
             assert 10.0 <= spread_us <= 45.0 + ROUNDING_US
@@ -115,7 +117,8 @@ def test_a_hidden_pool_has_all_its_addresses_within_the_limits() -> None:
     topology = Topology(7, 2, HIDDEN_POOL_ADDRESSES)
     assert [len(endpoint.addresses) for endpoint in topology.endpoints] == [HIDDEN_POOL_ADDRESSES] * 3
     assert len({address for endpoint in topology.endpoints for address in endpoint.addresses}) == 168
-    assert all(len(one) == HIDDEN_POOL_ADDRESSES for row in topology.truths_us().values() for one in row.values())
+    counts = [len(one) for row in topology.truths_us().values() for one in row.values()]
+    assert counts == [HIDDEN_POOL_ADDRESSES] * 3 * RACK_COUNT
     assert len(topology.good_racks()) == GOOD_RACK_COUNT
 
 

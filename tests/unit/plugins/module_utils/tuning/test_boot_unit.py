@@ -82,7 +82,9 @@ def test_install_puts_all_there_once(host: Machine) -> None:
 
 def test_the_sources_are_the_same_to_the_byte(host: Machine) -> None:
     boot_unit.install(host)
-    for path in PACKAGE_HERE.rglob("*.py"):
+    sources = list(PACKAGE_HERE.rglob("*.py"))
+    assert PACKAGE_HERE / "boot.py" in sources
+    for path in sources:
         copy = pathlib.Path(host.path(f"{PACKAGE}/{path.relative_to(PACKAGE_HERE)}"))
         assert copy.read_bytes() == path.read_bytes()
 

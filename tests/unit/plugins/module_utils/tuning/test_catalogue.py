@@ -399,4 +399,5 @@ def test_variables_on_the_jobs_page_are_the_roles() -> None:
     for name in ("os-tuning.md", "os-tuning-knobs.md"):
         page = (ROOT / "docs" / name).read_text(encoding="utf-8")
         named = set(re.findall(r"\bos_tuning_\w+\b", page)) - {"os_tuning_gate_"}
+        assert named, name
         assert named <= known, named - known

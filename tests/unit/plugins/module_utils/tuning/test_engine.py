@@ -201,7 +201,7 @@ def test_a_killed_run_boots_and_the_boot_applies_nothing_that_is_not_kept(host: 
 def test_groups_are_tuned_and_turned_back_by_themselves(host: Tunable) -> None:
     engine.present(host, Wish(groups=("network",)))
     outcome = engine.present(host, Wish(groups=("memory",)))
-    assert not any(result.group == "network" for result in outcome.results)
+    assert {result.group for result in outcome.results} == {"memory"}
     conf = host.read("/etc/sysctl.d/99-zz-lowlatency.conf") or ""
     assert "net.core.busy_poll = 50" in conf and "vm.swappiness = 1" in conf
     assert {result.group for result in engine.verify(host).results} == {"network", "memory"}

@@ -121,9 +121,11 @@ def test_machines_of_many_kinds(name: str, family: str, housekeeping: str, tmp_p
 
 def test_every_recorded_machine_is_used() -> None:
     text = pathlib.Path(__file__).read_text(encoding="utf-8")
-    assert all(f'"{path.stem}"' in text for path in MACHINES.glob("*.json"))
+    names = [path.stem for path in MACHINES.glob("*.json")]
+    assert "graviton2-64" in names
+    assert [name for name in names if f'"{name}"' not in text] == []
     readme = (MACHINES / "README.md").read_text(encoding="utf-8")
-    assert all(f"`{path.stem}`" in readme for path in MACHINES.glob("*.json"))
+    assert [name for name in names if f"`{name}`" not in readme] == []
 
 
 def test_a_plain_machine(tmp_path: pathlib.Path) -> None:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import typing as t
 from pathlib import Path
@@ -168,7 +167,7 @@ def test_a_line_that_was_cut_short_is_passed_over(tmp_path: Path) -> None:
     before = lines_of(tmp_path)
     write_line(tmp_path, event="begun", round_id="2", at_s=0.0)
     assert lines_of(tmp_path) == [*before, {"event": "begun", "round_id": "2", "at_s": 0.0}]
-    assert all(json.loads(json.dumps(line)) == line for line in before)
+    assert [line["event"] for line in before] == ["begun", "ended"]
 
 
 def test_a_search_id_is_no_path(tmp_path: Path) -> None:

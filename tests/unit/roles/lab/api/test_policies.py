@@ -233,12 +233,11 @@ def test_without_an_allowance_nothing_is_allowed(statements: list[Any], need: Ne
     assert refusal(parse_policy(document(*denials)), [need]) is not None
 
 
-@given(STATEMENTS, NEEDS)
-def test_a_negation_says_the_opposite_of_a_single_value(one: dict[str, Any], need: Need) -> None:
-    for key, wanted in one["Condition"].get("StringEquals", {}).items():
-        context = {key: need.context.get(key, ["a"])[:1]}
-        held = [allows_with({operator: {key: wanted}}, context) for operator in ("StringEquals", "StringNotEquals")]
-        assert held[0] != held[1]
+@given(st.sampled_from(["k1", "k2"]), st.sampled_from(["a", "b", "*"]), NEEDS)
+def test_a_negation_says_the_opposite_of_a_single_value(key: str, wanted: str, need: Need) -> None:
+    context = {key: need.context.get(key, ["a"])[:1]}
+    held = [allows_with({operator: {key: wanted}}, context) for operator in ("StringEquals", "StringNotEquals")]
+    assert held[0] != held[1]
 
 
 def allows_with(condition: dict[str, Any], context: dict[str, Any]) -> bool:

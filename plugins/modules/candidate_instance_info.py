@@ -63,7 +63,7 @@ attributes:
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
-  - amazon.aws.boto3
+  - lowlatency.ec2.boto3
   - lowlatency.ec2.attributes
   - lowlatency.ec2.attributes.info
   - lowlatency.ec2.attributes.action_group

@@ -327,6 +327,8 @@ options:
   debug_botocore_endpoint_logs:
     description: Whether modules report the AWS calls that they made.
     type: bool
+extends_documentation_fragment:
+  - lowlatency.ec2.boto3
 attributes:
   check_mode:
     description: In check mode nothing is launched, and the search is over at once.

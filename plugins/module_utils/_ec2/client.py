@@ -18,6 +18,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.cloud import CloudRetry
 from ansible_collections.amazon.aws.plugins.module_utils.errors import AWSErrorHandler
 from ansible_collections.amazon.aws.plugins.module_utils.exceptions import AnsibleAWSError
 
+from .sdk import too_old
+
 try:
     from botocore import exceptions as boto_errors
 
@@ -139,7 +141,13 @@ retry_launch = Ec2Retry.jittered_backoff(
 
 
 def ec2_client(module: AnsibleAWSModule, service: str = "ec2") -> Client:
-    """Return a client that sends each request once. The user's O(aws_config) is applied over it."""
+    """Return a client that sends each request once. The user's O(aws_config) is applied over it.
+
+    Fails the module when boto3 is too old for the requests to come, before the first of them.
+    """
+    problem = too_old()
+    if problem is not None:
+        module.fail_json(msg=problem)
     return module.client(service, config=dict(_CONFIG))
 
 

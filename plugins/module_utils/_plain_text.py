@@ -27,7 +27,11 @@ _UNSEEN = re.compile(
 
 def one_line(text: object) -> str:
     """The text in one line of characters that can be seen; others are named, C(\\x1b) for an escape."""
-    return _UNSEEN.sub(_named, _WHITE.sub(" ", str(text)))
+    shown = str(text)
+    # Nearly every text is of these characters, and a document holds hundreds of texts.
+    if shown.isascii() and shown.isprintable():
+        return shown
+    return _UNSEEN.sub(_named, _WHITE.sub(" ", shown))
 
 
 def _named(found: re.Match[str]) -> str:
@@ -37,11 +41,13 @@ def _named(found: re.Match[str]) -> str:
 
 def plain(value: t.Any) -> t.Any:
     """The same document with each text, and each key, as L(one_line) makes it."""
-    if isinstance(value, Mapping):
+    if isinstance(value, str):
+        return one_line(value)
+    if value is None or isinstance(value, (int, float)):
+        return value
+    if isinstance(value, (dict, Mapping)):
         return {plain(key): plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    return one_line(value) if isinstance(value, str) else value
+    return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def cell(text: object) -> str:

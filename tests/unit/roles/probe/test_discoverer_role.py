@@ -201,9 +201,10 @@ def test_check_mode_writes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", [{"probe_discover": False}, {"probe_state": "absent"}], ids=["false", "absent"])
-def test_it_goes_without_a_trace(tmp_path: Path, gone: dict[str, t.Any]) -> None:
-    play(tmp_path)
-    (tmp_path / "state").mkdir()
+def test_it_goes_without_a_trace(deployed: Path, tmp_path: Path, gone: dict[str, t.Any]) -> None:
+    shutil.copytree(deployed, tmp_path, dirs_exist_ok=True)
+    assert {"address-discoverer", "settings.json", "handshake-probe"} <= {each.name for each in tmp_path.iterdir()}
+    (tmp_path / "state").mkdir(exist_ok=True)
     (tmp_path / "state/addresses.json").write_text("{}", encoding="utf-8")
     play(tmp_path, **gone)
     left = {each.name for each in tmp_path.iterdir()}

@@ -8,6 +8,7 @@
 set -eu
 
 cd "$(dirname "$0")/.."
+. tools/python.sh
 venv=.venv
 wanted=${1:-}
 lists="requirements.txt requirements-lab.txt requirements-dev.txt"
@@ -35,18 +36,6 @@ apt_install() {
         say "missing: $1(install them, or run this as root where apt is)" >&2
         return 1
     fi
-}
-
-pick_python() {
-    # The newest Python that really starts: a shim on the PATH may stand for nothing.
-    for name in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
-        if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; then
-            # The interpreter itself, also when an activated virtual environment comes first on the PATH.
-            "$name" -c 'import sys; print(getattr(sys, "_base_executable", sys.executable))'
-            return 0
-        fi
-    done
-    return 1
 }
 
 packages=$(missing_packages)

@@ -18,11 +18,10 @@ from typing import Any
 
 import boto3
 
-# The index that a lab has unless it is told another.
-INDEX = 5
 PACKAGE_ROOT = Path(__file__).resolve().parents[2] / "roles/lab/files"
 IMAGE = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
-PATIENCE_S = 30.0
+# What is waited for ends the wait; a machine that is busy may take its time.
+PATIENCE_S = 120.0
 
 
 def wait_for(what: str, there: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
@@ -45,12 +44,16 @@ class Instance:
     user: str = "ec2-user"
 
     def ssh(self, command: str, user: str | None = None) -> subprocess.CompletedProcess[str]:
-        options = ["BatchMode=yes", "ConnectTimeout=5", "StrictHostKeyChecking=no", "LogLevel=ERROR",
+        # A lab whose machines boot has much patience: their logins are slow too.
+        patience_s = max(60.0, self.lab.patience_s)
+        connect_s = min(30, round(patience_s / 12))
+        options = ["BatchMode=yes", f"ConnectTimeout={connect_s}", "StrictHostKeyChecking=no", "LogLevel=ERROR",
                    f"UserKnownHostsFile={self.lab.folder}/known_hosts-{self.instance_id}"]  # fmt: skip
         given = [part for option in options for part in ("-o", option)]
         login = f"{user or self.user}@{self.address}"
         target = ["-F", "/dev/null", "-i", str(self.lab.key_path), *given, login, command]
-        return subprocess.run(["ssh", *target], capture_output=True, text=True, timeout=60, check=False)
+        full = ["ssh", *target]
+        return subprocess.run(full, capture_output=True, text=True, timeout=patience_s, check=False)
 
     def says(self, command: str) -> str:
         """Run a command in the instance that must succeed; return what it printed."""
@@ -71,10 +74,10 @@ class Instance:
 
 @dataclass
 class LabUnderTest:
-    """A lab of this index; what its instances need to boot is waited for this long."""
+    """A lab of an index that its test took; what its instances need to boot is waited for this long."""
 
     folder: Path
-    index: int = INDEX
+    index: int
     patience_s: float = PATIENCE_S
     options: dict[str, Any] = field(default_factory=dict)
 

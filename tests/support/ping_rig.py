@@ -108,16 +108,16 @@ os.sched_setaffinity(0, {cpu})
 os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 print(flush=True)
 while time.monotonic() < end:
-    busy = time.monotonic() + 0.04
+    busy = time.monotonic() + 0.02
     while time.monotonic() < busy:
         pass
-    time.sleep(0.004)
+    time.sleep(0.002)
 """
 
 
 @contextmanager
 def hog(cpu: int, longest_s: int = 60) -> Iterator[None]:
-    """A process that has most of a CPU, 40 ms at a time, before all of ordinary priority; it ends by itself, too."""
+    """A process that has most of a CPU, 20 ms at a time, before all of ordinary priority; it ends by itself, too."""
     process = subprocess.Popen([sys.executable, "-c", _HOG, str(cpu), str(longest_s)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.module_utils._ec2.console import host_keys_in
-from support.lab_under_test import INDEX, Instance, LabUnderTest, wait_for
+from support.lab_under_test import Instance, LabUnderTest, wait_for
 
 pytestmark = [
     pytest.mark.lab,
@@ -53,10 +53,11 @@ def test_its_console_shows_its_host_key(lab: LabUnderTest, instance: Instance) -
 
 def test_what_is_written_inside_is_not_seen_outside(instance: Instance) -> None:
     name = f"lab-test-{secrets.token_hex(8)}"
-    for folder in ("/etc", "/usr", "/var/lib", "/tmp", "/run"):
-        instance.says(f"echo inside | sudo tee {folder}/{name}")
-        assert instance.says(f"cat {folder}/{name}") == "inside"
-        assert not Path(folder, name).exists()
+    folders = ("/etc", "/usr", "/var/lib", "/tmp", "/run")
+    paths = [f"{folder}/{name}" for folder in folders]
+    instance.says(f"echo inside | sudo tee {' '.join(paths)}")
+    assert instance.says(f"cat {' '.join(paths)}").split() == ["inside"] * len(folders)
+    assert [path for path in paths if Path(path).exists()] == []
 
 
 def test_the_machine_is_not_seen_inside(instance: Instance, tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_user_data_ran_once_as_root(instance: Instance) -> None:
 
 def test_the_exchange_is_resolved_and_answers(instance: Instance, lab: LabUnderTest) -> None:
     found = {line.split()[0] for line in instance.says(f"getent ahostsv4 {STREAM}").splitlines()}
-    assert found == {f"198.19.{16 * INDEX + 3}.{number}" for number in range(1, 9)}
+    assert found == {f"198.19.{16 * lab.index + 3}.{number}" for number in range(1, 9)}
     address = sorted(found)[0]
     assert "dev eth0" in instance.says(f"ip route get {address}")
     truth = json.loads(lab.truth_path.read_text(encoding="utf-8"))
@@ -169,8 +170,8 @@ def test_an_elastic_address_moves(lab: LabUnderTest, instance: Instance) -> None
 def test_terminate_removes_everything_of_it(lab: LabUnderTest) -> None:
     short_lived = lab.launch()
     short_lived.says("nohup sleep 300 >/dev/null 2>&1 & echo started")
-    namespace = Path(f"/run/netns/ll{INDEX}-{short_lived.instance_id[-8:]}")
-    disk = Path(f"/run/lowlatency-lab/{INDEX}/hosts/{short_lived.instance_id}")
+    namespace = Path(f"/run/netns/ll{lab.index}-{short_lived.instance_id[-8:]}")
+    disk = Path(f"/run/lowlatency-lab/{lab.index}/hosts/{short_lived.instance_id}")
     assert namespace.exists() and disk.is_dir()
     lab.ec2.terminate_instances(InstanceIds=[short_lived.instance_id])
     wait_for("the end", lambda: not namespace.exists() and not disk.exists())

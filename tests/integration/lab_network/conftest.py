@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from local_region.network.layout import LabNetwork
-from simulated_exchange import INDEX, SimulatedExchange
-from support.lab import reserved
+from simulated_exchange import SimulatedExchange
+from support.lab_index import free_index
 
 
-@pytest.fixture(scope="package", autouse=True)
-def index_of_our_own() -> Iterator[None]:
-    """Another run of these tests, beside this one, has its turn later."""
-    with reserved(INDEX, INDEX + 1, INDEX + 2):
-        yield
+@pytest.fixture(scope="module")
+def index() -> Iterator[int]:
+    """A lab index for networks that a test brings up and takes down itself."""
+    with free_index() as index:
+        yield index
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,10 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def network() -> Iterator[LabNetwork]:
+def network(index: int) -> Iterator[LabNetwork]:
     """A network that is not up yet."""
-    network = LabNetwork(INDEX)
-    network.down()
+    network = LabNetwork(index)
     yield network
     network.down()
 
@@ -43,20 +43,24 @@ def network() -> Iterator[LabNetwork]:
 @pytest.fixture(scope="module")
 def exchange(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedExchange]:
     """A network with listener, DNS and delay line, in which two addresses of the first endpoint are dead."""
-    exchange = SimulatedExchange(tmp_path_factory.mktemp("exchange"))
-    try:
-        exchange.up()
+    with up(tmp_path_factory.mktemp("exchange")) as exchange:
         yield exchange
-    finally:
-        exchange.down()
 
 
 @pytest.fixture(scope="module")
 def hidden_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedExchange]:
     """The same with 56 addresses an endpoint."""
-    exchange = SimulatedExchange(tmp_path_factory.mktemp("pool"), index=INDEX + 1, addresses_per_endpoint=56)
-    try:
-        exchange.up()
+    with up(tmp_path_factory.mktemp("pool"), addresses_per_endpoint=56) as exchange:
         yield exchange
-    finally:
-        exchange.down()
+
+
+@contextmanager
+def up(folder: Path, **options: int) -> Iterator[SimulatedExchange]:
+    """An exchange at a free index, up as long as the context lasts."""
+    with free_index() as index:
+        exchange = SimulatedExchange(folder, index, **options)
+        try:
+            exchange.up()
+            yield exchange
+        finally:
+            exchange.down()

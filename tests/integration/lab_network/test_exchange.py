@@ -18,7 +18,7 @@ from local_region.delay_line import log
 from local_region.delay_line.reference import wire_us
 from local_region.exchange.listener import Listener
 from local_region.network.child import ChildError
-from simulated_exchange import INDEX, SimulatedExchange, ask_dns, inside
+from simulated_exchange import SimulatedExchange, answered_us, ask_dns, inside
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[3] / "roles/lab/files"
 
@@ -27,28 +27,37 @@ def test_every_address_that_is_not_dead_answers(exchange: SimulatedExchange) -> 
     namespace, _dummy = exchange.instance(0, exchange.topology.good_racks()[0])
     for endpoint in exchange.topology.endpoints:
         for address in endpoint.addresses:
-            answered = inside(namespace, lambda called=address: wire_us(called, 443)) is not None
-            assert answered == (address not in exchange.dead), address
+            if address in exchange.dead:
+                assert inside(namespace, lambda called=address: wire_us(called, 443)) is None, address
+            else:
+                assert inside(namespace, lambda called=address: answered_us(called)) > 0
 
 
-def test_the_wire_median_orders_racks_as_the_truth_does(exchange: SimulatedExchange) -> None:
+def test_wire_times_order_racks_as_the_truth_does(exchange: SimulatedExchange) -> None:
+    """Other work only adds to a time, so the least of many that were taken in turn shows what a rack is."""
     address = exchange.topology.endpoints[2].addresses[0]
-    racks = sorted(exchange.topology.racks, key=lambda rack: exchange.topology.truth_us(rack, address))
+    by_distance = sorted(exchange.topology.racks, key=lambda rack: exchange.topology.truth_us(rack, address))
+    racks = (by_distance[0], by_distance[len(by_distance) // 2], by_distance[-1])
     namespace, private_ip = exchange.instance(1, None)
-    medians_us = []
-    for rack in (racks[0], racks[len(racks) // 2], racks[-1]):
-        exchange.delay_line.set_rack(private_ip, rack)
-        medians_us.append(exchange.wire_median_us(namespace, address))
-    assert medians_us == sorted(medians_us)
+    wires_us: dict[str, list[int]] = {rack: [] for rack in racks}
+    for _turn in range(5):
+        for rack in racks:
+            exchange.delay_line.set_rack(private_ip, rack)
+            wires_us[rack] += exchange.wires_us(namespace, address)
+    least_us = [min(wires_us[rack]) for rack in racks]
+    assert least_us == sorted(least_us)
+    for rack, least in zip(racks, least_us):
+        # The delay line takes off what the path itself takes, which it measures: more on a busy machine.
+        assert least >= 0.8 * exchange.topology.truth_us(rack, address)
 
 
 def test_an_instance_without_a_rack_is_answered_too(exchange: SimulatedExchange) -> None:
     address = exchange.topology.endpoints[2].addresses[0]
     namespace, private_ip = exchange.instance(2, exchange.topology.good_racks()[0])
-    near_us = exchange.wire_median_us(namespace, address)
+    near_us = exchange.wires_us(namespace, address, 60)
     exchange.delay_line.remove(private_ip)
     exchange.delay_line.remove(private_ip)
-    assert exchange.wire_median_us(namespace, address) > near_us
+    assert min(exchange.wires_us(namespace, address, 60)) > min(near_us)
 
 
 def test_a_rack_that_is_not_there_is_refused(exchange: SimulatedExchange) -> None:
@@ -63,7 +72,7 @@ def test_only_handshakes_pass_the_delay_line_and_the_log_shows_each(exchange: Si
     namespace, private_ip = exchange.instance(3, rack)
 
     def talk() -> tuple[int, bytes | None]:
-        with socket.create_connection((address, 443), 3) as client:
+        with socket.create_connection((address, 443), 30) as client:
             port = client.getsockname()[1]
             client.sendall(b"hello")
             try:
@@ -85,8 +94,8 @@ def test_starting_twice_starts_once(exchange: SimulatedExchange) -> None:
     assert [part.start() for part in (exchange.listener, exchange.dns, exchange.delay_line)] == pids
 
 
-def test_a_program_without_its_namespace_says_so() -> None:
-    exchange = SimulatedExchange(Path("/nonexistent"), index=INDEX + 2)
+def test_a_program_without_its_namespace_says_so(index: int) -> None:
+    exchange = SimulatedExchange(Path("/nonexistent"), index)
     for part in (exchange.listener, exchange.dns, exchange.delay_line):
         with pytest.raises(ChildError, match=r"No such file|has ended"):
             part.start()
@@ -152,10 +161,10 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_every_program_ends_with_the_process_that_started_it(tmp_path: Path, how: signal.Signals) -> None:
-    exchange = SimulatedExchange(tmp_path, index=INDEX + 2)
+def test_every_program_ends_with_the_process_that_started_it(index: int, tmp_path: Path, how: signal.Signals) -> None:
+    exchange = SimulatedExchange(tmp_path, index)
     paths = [str(PACKAGE_ROOT), str(Path(__file__).parent)]
-    script = OWNER.format(paths=paths, directory=str(tmp_path), index=INDEX + 2)
+    script = OWNER.format(paths=paths, directory=str(tmp_path), index=index)
     # Whoever runs the tests may ignore a closed terminal; the owner must not.
     command = ["env", "--default-signal=HUP", sys.executable, "-c", script]
     owner = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -166,7 +175,7 @@ def test_every_program_ends_with_the_process_that_started_it(tmp_path: Path, how
         assert len(pids) == 4  # listener, DNS server and dnsmasq, delay line
         handles = [os.pidfd_open(pid) for pid in pids]
         owner.send_signal(how)
-        owner.wait(10)
+        owner.wait(60)
         for handle in handles:
             assert wait_for_end(handle)
             os.close(handle)
@@ -178,8 +187,8 @@ def test_every_program_ends_with_the_process_that_started_it(tmp_path: Path, how
 
 
 def wait_for_end(handle: int) -> bool:
-    """Whether the process behind a pidfd ends, given ten seconds for it."""
-    return bool(select.select([handle], [], [], 10)[0])
+    """Whether the process behind a pidfd ends, given a minute for it."""
+    return bool(select.select([handle], [], [], 60)[0])
 
 
 def test_a_listener_takes_its_port_once(exchange: SimulatedExchange) -> None:

@@ -6,29 +6,59 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 
 import pytest
 from local_region.network.addressing import LAB_RANGE
 from local_region.network.commands import NetworkError, ip_batch, ip_json, namespaces, run
-from local_region.network.layout import LabNetwork
-from simulated_exchange import INDEX, inside, serve_once, who_calls
+from local_region.network.layout import LabNetwork, _one_at_a_time
+from simulated_exchange import PATIENCE_S, inside, serve_once, who_calls
+from support.lab_index import free_index
 
-THIRD = 16 * INDEX
-ONE, OTHER = f"198.18.{THIRD}.17", f"198.18.{THIRD}.18"
-PUBLIC, ELASTIC = f"198.18.{THIRD + 4}.9", f"198.18.{THIRD + 8}.9"
-NAMESPACES = (f"ll{INDEX}-one", f"ll{INDEX}-other")
+
+@dataclass(frozen=True)
+class Instances:
+    """A network with two instances in it, and the addresses of its own."""
+
+    network: LabNetwork
+
+    def address(self, block: int, last: int) -> str:
+        """An address of the lab's, by the 256 addresses of its range that it is in."""
+        return f"198.18.{16 * self.network.addressing.index + block}.{last}"
+
+    @property
+    def namespaces(self) -> tuple[str, str]:
+        prefix = self.network.addressing.namespace_prefix
+        return f"{prefix}one", f"{prefix}other"
+
+    @property
+    def one(self) -> str:
+        return self.address(0, 17)
+
+    @property
+    def other(self) -> str:
+        return self.address(0, 18)
+
+    @property
+    def public(self) -> str:
+        return self.address(4, 9)
+
+    @property
+    def elastic(self) -> str:
+        return self.address(8, 9)
 
 
 @pytest.fixture
-def instances(network: LabNetwork) -> Iterator[LabNetwork]:
+def instances(network: LabNetwork) -> Instances:
     network.up()
-    network.attach(NAMESPACES[0], ONE)
-    network.attach(NAMESPACES[1], OTHER)
-    yield network
+    made = Instances(network)
+    for namespace, address in zip(made.namespaces, (made.one, made.other)):
+        network.attach(namespace, address)
+    return made
 
 
 def unreachable_routes() -> list[dict]:
@@ -46,17 +76,20 @@ def test_up_and_down_again_change_nothing_and_leave_nothing(network: LabNetwork)
 
 
 def test_the_unreachable_route_stays_for_the_labs_that_are_left(network: LabNetwork) -> None:
-    neighbour = LabNetwork(INDEX + 1)
-    try:
-        neighbour.up()
-        network.up()
-        network.down()
-        assert unreachable_routes()
-        assert not neighbour.up(), "the neighbour was harmed"
-    finally:
-        neighbour.down()
-    labs_left = [name for name in namespaces() if name.endswith("-vpc")]
-    assert bool(unreachable_routes()) == bool(labs_left)
+    with free_index() as index:
+        neighbour = LabNetwork(index)
+        try:
+            neighbour.up()
+            network.up()
+            network.down()
+            assert unreachable_routes()
+            assert not neighbour.up(), "the neighbour was harmed"
+        finally:
+            neighbour.down()
+    # No lab of somebody else's may come or go between the two looks.
+    with _one_at_a_time():
+        labs_left = [name for name in namespaces() if re.match(r"ll\d+-", name)]
+        assert bool(unreachable_routes()) == bool(labs_left)
 
 
 def test_half_a_network_is_made_whole(network: LabNetwork) -> None:
@@ -66,99 +99,113 @@ def test_half_a_network_is_made_whole(network: LabNetwork) -> None:
     assert not network.up()
 
 
-def test_down_ends_what_runs_in_its_namespaces(instances: LabNetwork) -> None:
-    sleeper = subprocess.Popen(["ip", "netns", "exec", NAMESPACES[0], "sleep", "600"])
+def test_down_ends_what_runs_in_its_namespaces(instances: Instances) -> None:
+    namespace, _other = instances.namespaces
+    sleeper = subprocess.Popen(["ip", "netns", "exec", namespace, "sleep", "600"])
     try:
-        while f"process {sleeper.pid} in namespace {NAMESPACES[0]}" not in instances.leftovers():
+        while f"process {sleeper.pid} in namespace {namespace}" not in instances.network.leftovers():
             assert sleeper.poll() is None
-        instances.down()
-        assert sleeper.wait(10) != 0
+        instances.network.down()
+        assert sleeper.wait(60) != 0
     finally:
         sleeper.kill()
         sleeper.wait()
 
 
-def test_the_controller_reaches_private_public_and_elastic_addresses(instances: LabNetwork) -> None:
-    instances.set_public_addresses(NAMESPACES[0], [PUBLIC, ELASTIC])
-    with closing(serve_once(NAMESPACES[0])) as server:
-        for address in (ONE, PUBLIC, ELASTIC):
-            assert who_calls(server, address) == (instances.addressing.controller, address)
+def test_the_controller_reaches_private_public_and_elastic_addresses(instances: Instances) -> None:
+    namespace, _other = instances.namespaces
+    instances.network.set_public_addresses(namespace, [instances.public, instances.elastic])
+    with closing(serve_once(namespace)) as server:
+        for address in (instances.one, instances.public, instances.elastic):
+            assert who_calls(server, address) == (instances.network.addressing.controller, address)
 
 
-def test_an_instance_calls_from_its_private_address(instances: LabNetwork) -> None:
-    instances.set_public_addresses(NAMESPACES[0], [PUBLIC])
-    instances.set_public_addresses(NAMESPACES[1], [ELASTIC])
-    with closing(serve_once(NAMESPACES[1])) as server:
-        for address in (OTHER, ELASTIC):
-            caller, _dummy = inside(NAMESPACES[0], lambda called=address: who_calls(server, called))
-            assert caller == ONE
+def test_an_instance_calls_from_its_private_address(instances: Instances) -> None:
+    one, other = instances.namespaces
+    instances.network.set_public_addresses(one, [instances.public])
+    instances.network.set_public_addresses(other, [instances.elastic])
+    with closing(serve_once(other)) as server:
+        for address in (instances.other, instances.elastic):
+            caller, _dummy = inside(one, lambda called=address: who_calls(server, called))
+            assert caller == instances.one
 
 
 @pytest.mark.parametrize("take_first", [True, False])
-def test_an_address_that_moves_answers_from_its_new_place_at_once(instances: LabNetwork, take_first: bool) -> None:
-    with closing(serve_once(NAMESPACES[0])) as one, closing(serve_once(NAMESPACES[1])) as other:
-        instances.set_public_addresses(NAMESPACES[0], [PUBLIC, ELASTIC])
-        assert who_calls(one, ELASTIC)
-        steps = [(NAMESPACES[0], [PUBLIC]), (NAMESPACES[1], [ELASTIC])]
+def test_an_address_that_moves_answers_from_its_new_place_at_once(instances: Instances, take_first: bool) -> None:
+    network, public, elastic = instances.network, instances.public, instances.elastic
+    first, second = instances.namespaces
+    with closing(serve_once(first)) as one, closing(serve_once(second)) as other:
+        network.set_public_addresses(first, [public, elastic])
+        assert who_calls(one, elastic)
+        steps = [(first, [public]), (second, [elastic])]
         for namespace, addresses in steps if take_first else reversed(steps):
-            instances.set_public_addresses(namespace, addresses)
-        assert who_calls(other, ELASTIC)[1] == ELASTIC
-        assert who_calls(one, PUBLIC)[1] == PUBLIC
+            network.set_public_addresses(namespace, addresses)
+        assert who_calls(other, elastic)[1] == elastic
+        assert who_calls(one, public)[1] == public
 
 
-def test_nothing_leaves_the_lab(instances: LabNetwork) -> None:
+def test_nothing_leaves_the_lab(instances: Instances) -> None:
     def knock(address: str) -> int:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
-            client.settimeout(3)
+            client.settimeout(PATIENCE_S)
             return client.connect_ex((address, 443))
 
-    outside = ["192.0.2.1", "198.51.100.7", f"198.18.{(THIRD + 32) % 256}.17"]
+    addressing = instances.network.addressing
+    outside = ["192.0.2.1", "198.51.100.7", f"198.18.{(16 * addressing.index + 32) % 256}.17"]
     refused = {errno.ENETUNREACH, errno.EHOSTUNREACH}
     for address in outside:
-        assert inside(NAMESPACES[0], lambda called=address: knock(called)) in refused
-        assert inside(instances.addressing.exchange_namespace, lambda called=address: knock(called)) in refused
-    for namespace in (instances.addressing.vpc_namespace, instances.addressing.exchange_namespace):
+        assert inside(instances.namespaces[0], lambda called=address: knock(called)) in refused
+        assert inside(addressing.exchange_namespace, lambda called=address: knock(called)) in refused
+    for namespace in (addressing.vpc_namespace, addressing.exchange_namespace):
         assert ip_json("route", "show", "default", namespace=namespace) == []
 
 
-def test_the_controller_has_no_way_to_the_exchange(instances: LabNetwork) -> None:
+def test_the_controller_has_no_way_to_the_exchange(instances: Instances) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
-        client.settimeout(3)
-        assert client.connect_ex((instances.exchange_addresses[0], 443)) == errno.EHOSTUNREACH
+        client.settimeout(PATIENCE_S)
+        assert client.connect_ex((instances.network.exchange_addresses[0], 443)) == errno.EHOSTUNREACH
 
 
-def test_an_instance_that_was_detached_can_come_back(instances: LabNetwork) -> None:
-    instances.detach(NAMESPACES[0])
-    instances.detach(NAMESPACES[0])
-    assert NAMESPACES[0] not in namespaces()
-    instances.attach(NAMESPACES[0], ONE)
-    with closing(serve_once(NAMESPACES[0])) as server:
-        assert who_calls(server, ONE)
+def test_an_instance_that_was_detached_can_come_back(instances: Instances) -> None:
+    namespace, _other = instances.namespaces
+    instances.network.detach(namespace)
+    instances.network.detach(namespace)
+    assert namespace not in namespaces()
+    instances.network.attach(namespace, instances.one)
+    with closing(serve_once(namespace)) as server:
+        assert who_calls(server, instances.one)
 
 
-@pytest.mark.parametrize("address", [f"198.18.{THIRD}.1", f"198.18.{THIRD}.2", f"198.18.{THIRD + 4}.9", "10.0.0.1"])
-def test_an_address_that_is_not_an_instances_is_refused(network: LabNetwork, address: str) -> None:
+def test_an_address_that_is_not_an_instances_is_refused(network: LabNetwork) -> None:
     network.up()
-    with pytest.raises(NetworkError, match=address):
-        network.attach(NAMESPACES[0], address)
-    assert NAMESPACES[0] not in namespaces()
+    mine = Instances(network)
+    # The router's, the controller's, a public one, and one of another network.
+    for address in (mine.address(0, 1), mine.address(0, 2), mine.public, "10.0.0.1"):
+        with pytest.raises(NetworkError, match=re.escape(address)):
+            network.attach(mine.namespaces[0], address)
+        assert mine.namespaces[0] not in namespaces()
 
 
-def test_a_public_address_that_is_not_the_labs_is_refused(instances: LabNetwork) -> None:
+def test_a_public_address_that_is_not_the_labs_is_refused(instances: Instances) -> None:
     with pytest.raises(NetworkError, match=r"192\.0\.2\.9"):
-        instances.set_public_addresses(NAMESPACES[0], ["192.0.2.9"])
+        instances.network.set_public_addresses(instances.namespaces[0], ["192.0.2.9"])
 
 
 def test_what_else_has_the_labs_addresses_is_named(network: LabNetwork) -> None:
+    index = network.addressing.index
     assert network.conflicts() == []
-    ip_batch(["link add lltest0 type veth peer name lltest1"])
+    # Their names are the machine's: by the index, which nobody else has.
+    device, peer = f"lltest{index}a", f"lltest{index}b"
+    ip_batch([f"link add {device} type veth peer name {peer}"])
     try:
-        ip_batch([f"address add 198.18.{THIRD}.77/24 dev lltest0", "link set lltest0 up", "link set lltest1 up"])
+        own = Instances(network).address
+        ip_batch([f"address add {own(0, 77)}/24 dev {device}", f"link set {device} up", f"link set {peer} up"])
         found = network.conflicts()
-        assert f"address 198.18.{THIRD}.77/24 on device lltest0" in found
-        assert f"route 198.18.{THIRD}.0/24 on device lltest0" in found
-        assert LabNetwork(INDEX + 1).conflicts() == []
+        assert f"address {own(0, 77)}/24 on device {device}" in found
+        assert f"route {own(0, 0)}/24 on device {device}" in found
+        with free_index() as neighbour:
+            assert LabNetwork(neighbour).conflicts() == []
     finally:
-        ip_batch(["link del lltest0"])
+        ip_batch([f"link del {device}"])
     network.up()
     assert network.conflicts() == []

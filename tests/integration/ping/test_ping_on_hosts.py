@@ -61,17 +61,21 @@ def test_ways_to_measure(rig: PingRig, options: dict[str, Any]) -> None:
 
 def test_a_slower_peer_is_detected_and_an_equal_one_is_not(rig: PingRig) -> None:
     rig.responder(cpu=CPUS[-1])
-    # Far enough apart that each round trip meets the hog anew, and not only the first after each of its pauses.
-    options = {"samples": 64, "blocks": 16, "warmup": 1, "max_rate": 50, "cpu": CPUS[0]}
-    # By turns, so that a machine that is busy with something else for a while is so on both sides.
+    # Far enough apart that each round trip meets the hog anew, and not only the first after each of its pauses. The
+    # gate goes by the blocks' quantiles: it needs many of them, and few samples in each.
+    options = {"samples": 48, "blocks": 16, "warmup": 1, "max_rate": 100, "cpu": CPUS[0]}
+    # By turns, so that a machine that is busy with something else for a while is so on both sides. The gate errs in one
+    # of a hundred comparisons, so one that finds a difference is asked once more, and two in a row are no chance.
     before: list[dict[str, Any]] = []
     same: list[dict[str, Any]] = []
-    for _turn in range(4):
-        before.append(rig.ping(**options))
-        same.append(rig.ping(**options))
+    for _again in range(2):
+        pairs = [(rig.ping(**options), rig.ping(**options)) for _turn in range(3)]
+        before, same = (list(side) for side in zip(*pairs))
+        neutral = tuning_gate_verdict({"ping": before}, {"ping": same}, "nic")
+        if neutral["decision"] == "keep":
+            break
     with hog(CPUS[-1]):
-        after = [rig.ping(**options) for _turn in range(4)]
-    neutral = tuning_gate_verdict({"ping": before}, {"ping": same}, "nic")
+        after = [rig.ping(**options) for _turn in range(3)]
     harmful = tuning_gate_verdict({"ping": before}, {"ping": after}, "nic")
     assert neutral["decision"] == "keep", neutral
     assert harmful["decision"] == "roll_back", harmful
@@ -160,10 +164,14 @@ def test_it_ends_by_itself_and_can_be_started_again(rig: PingRig) -> None:
 
 
 def test_a_responder_that_ends_while_measured_leaves_what_was_measured(rig: PingRig) -> None:
-    rig.responder(lifetime_s=2)
-    # 4,000 at 500 a second would take 8 s.
-    result = rig.ping(samples=4_000, blocks=8, warmup=5, max_rate=500)
-    assert 0 < result["samples"] < 4_000
+    # On a busy machine a short life is over before the first round trip; then the next one is longer.
+    for lifetime_s in (1, 3, 9, 27):
+        rig.responder(lifetime_s=lifetime_s)
+        # 40,000 at 500 a second would take 80 s.
+        result = rig.ping(samples=40_000, blocks=80, warmup=5, max_rate=500)
+        if result["samples"]:
+            break
+    assert 0 < result["samples"] < 40_000
     assert sum(block["samples"] for block in result["blocks"]) == result["samples"]
     # The kernel may still take a connection that nobody accepts any more.
     assert result["errors"]["reset"] >= 1
@@ -244,7 +252,11 @@ def test_a_client_too_many_is_closed_and_the_others_are_served(rig: PingRig) -> 
         holder.stdout.readline()
         assert rig.ping(**QUICK)["errors"]["reset"] == 3
         holder.stdin.close()
-    assert rig.ping(**QUICK)["samples"] > 0
+    # The responder notices soon that the client is gone.
+    for _again in range(20):
+        if rig.ping(**QUICK)["samples"]:
+            return
+    raise AssertionError("the place of a client that left is not given to the next one")
 
 
 @pytest.mark.parametrize("greeting", [b"GET / HTTP/1.1\r\n", b"LLping01" + (2**40).to_bytes(8, "big")])

@@ -65,7 +65,7 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
             text = path.read_text(encoding="utf-8")
             assert text == text[:1] * 100_000
         writer.kill()
-        writer.wait(10)
+        writer.wait(60)
         writer.stdout.close()
         text = path.read_text(encoding="utf-8")
         assert text == text[:1] * 100_000

@@ -49,7 +49,7 @@ def test_the_probe_returns_what_it_documents() -> None:
     with listening:
         port = listening.getsockname()[1]
         result = run_module(ping_probe.main, {"address": "127.0.0.1", "port": port, "samples": 20, "blocks": 2})
-        thread.join(20)
+        thread.join(60)
     documented = yaml.safe_load(ping_probe.RETURN)
     assert set(result) - OWN == set(documented)
     assert set(result["round_trip"]) == set(documented["round_trip"]["contains"])

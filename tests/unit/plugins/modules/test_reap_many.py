@@ -113,7 +113,7 @@ def test_two_controllers_that_reap_at_once_do_each_other_no_harm(leftovers: Left
 
     def controller(slot: str) -> None:
         try:
-            begin.wait(10)
+            begin.wait(60)
             passes.extend(one_pass(leftovers, owner=slot) for _again in range(3))
         except BaseException as error:
             problems.append(error)

@@ -85,7 +85,7 @@ def served(serve: Callable[[socket.socket], None] = answer) -> Iterator[int]:
         yield listening.getsockname()[1]
     finally:
         listening.shutdown(socket.SHUT_RDWR)
-        thread.join(20)
+        thread.join(60)
         listening.close()
 
 
@@ -138,7 +138,7 @@ def test_an_answer_in_parts_is_put_together() -> None:
             connection.sendall(connection.recv(GREETING.size))
             message = connection.recv(64)
             connection.sendall(message[:20])
-            arrived.wait(10)
+            arrived.wait(60)
             connection.sendall(message[20:])
 
     with served(in_parts) as port, connected(plan(port=port)) as connection:

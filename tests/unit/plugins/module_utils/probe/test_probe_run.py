@@ -30,6 +30,8 @@ from ansible_collections.lowlatency.ec2.plugins.module_utils._probe.run import (
     run_probe,
 )
 
+pytestmark = pytest.mark.usefixtures("frozen_heap")
+
 
 @pytest.fixture
 def port() -> Iterator[int]:

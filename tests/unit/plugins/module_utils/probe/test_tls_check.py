@@ -111,11 +111,11 @@ def serve() -> Iterator[Serve]:
 
     def serve_one(handler: Handler) -> tuple[str, int]:
         listener = socket.create_server(("127.0.0.1", 0))
-        listener.settimeout(20)
+        listener.settimeout(60)
 
         def one() -> None:
             accepted, _peer = listener.accept()
-            accepted.settimeout(20)
+            accepted.settimeout(60)
             with accepted:
                 handler(accepted)
 
@@ -127,7 +127,7 @@ def serve() -> Iterator[Serve]:
 
     yield serve_one
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     for listener in listeners:
         listener.close()

@@ -64,8 +64,8 @@ def test_the_worker_and_its_module_end_with_the_controller(sign: signal.Signals)
     assert len(pids) == 2
     assert not any(_gone(pid) for pid in pids)
     controller.send_signal(sign)
-    controller.wait(10)
-    for _look in range(200):
+    controller.wait(60)
+    for _look in range(1200):
         if all(_gone(pid) for pid in pids):
             break
         time.sleep(0.05)

@@ -244,7 +244,7 @@ def test_policies_can_stand_from_the_beginning() -> None:
 def ask(region: TestRegion, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
     request = urllib.request.Request(region.endpoint_url + path, data=body, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())

@@ -255,11 +255,11 @@ def test_serves_on_the_loopback_address_until_it_is_stopped(make_api):
     url = api.start()
     assert url.startswith("http://127.0.0.1:")
     port = int(url.rsplit(":", 1)[1])
-    with socket.create_connection(("127.0.0.1", port), timeout=5):
+    with socket.create_connection(("127.0.0.1", port), timeout=60):
         pass
     api.stop()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
+        socket.create_connection(("127.0.0.1", port), timeout=60)
 
 
 def test_port_in_use_is_an_error(make_api):
@@ -275,7 +275,7 @@ def test_what_a_reset_could_not_remove_is_named(make_api):
     url = api.start()
     try:
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(urllib.request.Request(f"{url}/lab/reset", method="POST"), timeout=10)
+            urllib.request.urlopen(urllib.request.Request(f"{url}/lab/reset", method="POST"), timeout=60)
         assert caught.value.code == 500
         assert json.load(caught.value) == {"leftovers": ["instance i-1"]}
     finally:

@@ -61,7 +61,7 @@ def connected(tmp_path) -> Iterator[tuple[Qmp, list[tuple[str, dict]], threading
     if reader.is_alive():
         with pytest.raises(QmpError):
             qmp.do("quit")
-    reader.join(10)
+    reader.join(60)
     assert not reader.is_alive()
 
 
@@ -87,7 +87,7 @@ def test_the_end_of_qemu_ends_all(connected):
     qmp, events, reader = connected
     with pytest.raises(QmpError, match="gone"):
         qmp.do("quit")
-    reader.join(10)
+    reader.join(60)
     assert events[-1] == ("SHUTDOWN", {"guest": False, "reason": "host-qmp-quit"})
     with pytest.raises(QmpError, match="gone"):
         qmp.do("query-status")

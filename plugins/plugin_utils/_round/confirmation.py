@@ -114,7 +114,7 @@ class Confirmation:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            time.sleep(TURN_LOOK_S)
+            self._round.pause(TURN_LOOK_S)
 
     def _compare(self, result: Result) -> None:
         """Fill C(confirm); a champion that is gone is taken out of the document instead."""

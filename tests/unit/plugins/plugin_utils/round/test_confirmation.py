@@ -19,7 +19,7 @@ from ansible_collections.lowlatency.ec2.plugins.filter.champion import champion_
 from ansible_collections.lowlatency.ec2.plugins.module_utils._search.champion_store import FileChampionStore
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._guardian.controller_guard import ControllerGone
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.access import keep_host_key, name_host_keys
-from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.confirmation import LOCK_NAME
+from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.confirmation import LOCK_NAME, TURN_LOOK_S
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.round import Round
 from ansible_collections.lowlatency.ec2.plugins.plugin_utils._round.slot import SlotMemory
 from support.rounds import adaptive_probe, champion, rack_probe
@@ -300,6 +300,8 @@ def test_slots_compare_one_after_the_other(tmp_path: Path) -> None:
     stage.check = check_while_waiting  # type: ignore[method-assign]
     result = make_round(tmp_path, stage).run()
     assert waits.is_set() and probed == []
+    # Two looks in vain, and a third that gets the lock.
+    assert stage.paused.count(TURN_LOOK_S) == 2
     assert result["verdict"]["is_champion"]
 
 

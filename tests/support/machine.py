@@ -34,11 +34,14 @@ from local_region.network.addressing import LabAddressing, mac_of
 from local_region.network.layout import LabNetwork
 from local_region.network.machines import MachineNetwork
 from support.lab import ROOT, free_index
+from support.machine_peer import Peer, key, sshd
 from support.whole_run import run_whole
 
 USER = "admin"
-BOOT_TIMEOUT_S = 300.0
-_SSHD = "/usr/sbin/sshd"
+#: A boot takes half a minute, on a busy machine many: only a hang takes this long.
+BOOT_TIMEOUT_S = 1800.0
+#: What sshd may take until keys are exchanged. A login that began while the machine went down is given up after that.
+_LOGIN_TIMEOUT_S = 30
 _SSH_FAILED = 255  # ssh(1) itself, not the command: the machine does not answer
 
 
@@ -54,23 +57,6 @@ def why_not() -> str | None:
 def base() -> Path:
     """The base image, made first where it is not cached."""
     return base_image(default_cache(), lambda line: print(f"machine: {line}", file=sys.__stderr__, flush=True))
-
-
-@dataclass
-class Peer:
-    """A plain host beside the machine: a namespace with an sshd, without a kernel of its own. Never tune it."""
-
-    namespace: str
-    address: str
-
-    def run(self, *command: str, timeout_s: float = 60) -> str:
-        """Run a program there and return its output."""
-        full = ["ip", "netns", "exec", self.namespace, *command]
-        return subprocess.run(full, check=True, capture_output=True, text=True, timeout=timeout_s).stdout
-
-    def popen(self, *command: str, **options: t.Any) -> subprocess.Popen[str]:
-        """Start a program there; who starts it ends it."""
-        return subprocess.Popen(["ip", "netns", "exec", self.namespace, *command], text=True, **options)
 
 
 @dataclass
@@ -96,6 +82,19 @@ class TestMachine:
         if wait:
             self.wait_for_ssh()
         return time.monotonic() - began_s
+
+    def save(self, state: str) -> None:
+        """Keep the machine as it is, under a name, once all of its boot is over. It needs `root_disk="virtio"`."""
+        self.ssh("systemctl is-system-running --wait", check=False, timeout_s=BOOT_TIMEOUT_S)
+        self._forget_connections()
+        self.computer.save(state)
+
+    def go_back(self, state: str) -> None:
+        """Have the machine go on from where it was saved, whatever became of it since, at the time that it is now."""
+        self.kill()
+        self.computer.start(state)
+        self.wait_for_ssh()
+        self.ssh(f"sudo date --utc --set=@{time.time():.3f}")
 
     def stop(self) -> None:
         """Press the power button and wait for the guest to end."""
@@ -126,7 +125,7 @@ class TestMachine:
             if not self.computer.running:
                 raise AssertionError(f"the machine has ended ({self.exits[-1:]})\n{self.console()}")
             if self._greets():
-                done = self._ssh("cat /proc/sys/kernel/random/boot_id", timeout_s=60)
+                done = self._ssh("cat /proc/sys/kernel/random/boot_id", timeout_s=timeout_s)
                 if done.returncode == 0 and done.stdout.strip() != unlike:
                     return
                 self._forget_connections()
@@ -141,7 +140,7 @@ class TestMachine:
 
     # -- in the guest --------------------------------------------------------------------------------
 
-    def ssh(self, command: str, check: bool = True, timeout_s: float = 300) -> str:
+    def ssh(self, command: str, check: bool = True, timeout_s: float = BOOT_TIMEOUT_S) -> str:
         """Run a shell command as the login user (sudo asks for nothing); return its output without blanks around."""
         done = self._ssh(command, timeout_s)
         if check and done.returncode:
@@ -158,7 +157,7 @@ class TestMachine:
         playbook: str | Path,
         *options: str,
         fails: bool = False,
-        timeout_s: float = 1200,
+        timeout_s: float = 2 * BOOT_TIMEOUT_S,
         **variables: t.Any,
     ) -> subprocess.CompletedProcess[str]:
         """Run playbooks/<name>.yml, or a playbook by its path, on the machine; the peer is in the inventory too."""
@@ -177,7 +176,7 @@ class TestMachine:
         check: bool = False,
         host: str = "machine",
         fails: bool | None = False,
-        timeout_s: float = 600,
+        timeout_s: float = BOOT_TIMEOUT_S,
     ) -> dict[str, t.Any]:
         """Call a module as root on the machine, or on the peer; return its result. `fails=None` takes either."""
         options = ["--check", "--diff"] if check else []
@@ -232,7 +231,8 @@ class TestMachine:
         return (
             *("-i", str(self.folder / "login"), "-o", f"UserKnownHostsFile={self.folder / 'known_hosts'}"),
             *("-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null"),
-            *("-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8"),
+            *("-o", f"ConnectTimeout={_LOGIN_TIMEOUT_S}"),
+            *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=40"),
         )
 
     @property
@@ -243,7 +243,7 @@ class TestMachine:
         """Whether sshd greets; costs the guest less than a login."""
         try:
             with socket.create_connection((self.address, 22), 2.0) as connection:
-                connection.settimeout(10.0)
+                connection.settimeout(_LOGIN_TIMEOUT_S)
                 return connection.recv(4) == b"SSH-"
         except OSError:
             return False
@@ -282,7 +282,7 @@ def machine(
         address, peer = f"{first}.16", Peer(f"{addressing.namespace_prefix}peer", f"{first}.17")
         vm_folder = sockets / "vm"
         vm_folder.mkdir()
-        login, host_key = _key(folder / "login"), _key(folder / "host_key")
+        login, host_key = key(folder / "login"), key(folder / "host_key")
         seed = Seed(
             instance_id=f"i-test{index:04d}",
             hostname=f"ip-{address.replace('.', '-')}",
@@ -309,7 +309,7 @@ def machine(
             vm = TestMachine(folder, Machine(spec, exits.append), peer, address, sockets / "ssh", exits)
             vm.sockets.mkdir()
             network.attach(peer.namespace, peer.address)
-            started.append(_sshd(folder, peer, login, host_key))
+            started.append(sshd(folder, peer, login, host_key))
             _write_inventory(vm, groups)
             public = " ".join(host_key.with_suffix(".pub").read_text(encoding="utf-8").split()[:2])
             (folder / "known_hosts").write_text(f"{address},{peer.address} {public}\n", encoding="utf-8")
@@ -339,42 +339,13 @@ def _own_folder(index: int) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _key(path: Path) -> Path:
-    if not path.exists():
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path)], check=True)
-    return path
-
-
-def _sshd(folder: Path, peer: Peer, login: Path, host_key: Path) -> subprocess.Popen[bytes]:
-    """An sshd in the peer's namespace; it ends with this process."""
-    Path("/run/sshd").mkdir(exist_ok=True)
-    authorized = folder / "authorized_keys"
-    shutil.copy(login.with_suffix(".pub"), authorized)
-    options = {
-        "ListenAddress": peer.address,
-        "HostKey": host_key,
-        "AuthorizedKeysFile": authorized,
-        "UsePAM": "no",
-        "StrictModes": "no",
-        "PidFile": "none",
-        "UseDNS": "no",
-        "PermitRootLogin": "prohibit-password",
-        "Subsystem": "sftp internal-sftp",
-    }
-    given = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    in_namespace = ("ip", "netns", "exec", peer.namespace)
-    with open(folder / "peer-sshd.log", "ab") as log:
-        return subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", *in_namespace, _SSHD, "-D", "-e", "-f", "/dev/null", *given],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-
-
 def _write_inventory(vm: TestMachine, groups: Sequence[str]) -> None:
     """Both hosts as Ansible sees them. The peer runs this Python: it is this machine, in a namespace."""
-    common = {"ansible_ssh_common_args": " ".join(("-F none", *vm.ssh_options))}
+    common = {
+        "ansible_ssh_common_args": " ".join(("-F none", *vm.ssh_options)),
+        "ansible_ssh_timeout": 2 * _LOGIN_TIMEOUT_S,  # Ansible waits as long for sudo
+        "os_tuning_reboot_timeout_s": int(BOOT_TIMEOUT_S),
+    }
     hosts = {
         "machine": {
             **common,

@@ -13,10 +13,9 @@ from __future__ import annotations
 import json
 import re
 import typing as t
-from collections.abc import Iterator
 
 import pytest
-from support.machine import TestMachine, machine
+from support.machine import TestMachine
 
 pytestmark = pytest.mark.full
 
@@ -69,10 +68,9 @@ def changed(output: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestMachine]:
-    with machine(tmp_path_factory.mktemp("cleanup_timer"), vcpus=2) as vm:
-        vm.ssh(f"echo '{PROGRAM}' | sudo tee {COMMAND} >/dev/null && sudo chmod 755 {COMMAND}")
-        yield vm
+def vm(fresh_vm_of_module: TestMachine) -> TestMachine:
+    fresh_vm_of_module.ssh(f"echo '{PROGRAM}' | sudo tee {COMMAND} >/dev/null && sudo chmod 755 {COMMAND}")
+    return fresh_vm_of_module
 
 
 def test_check_mode_writes_nothing(vm: TestMachine) -> None:

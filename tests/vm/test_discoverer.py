@@ -13,10 +13,9 @@ import json
 import re
 import time
 import typing as t
-from collections.abc import Iterator
 
 import pytest
-from support.machine import TestMachine, machine
+from support.machine import BOOT_TIMEOUT_S, TestMachine
 
 pytestmark = pytest.mark.full
 
@@ -39,8 +38,8 @@ LEFT_WITHOUT_A_TRACE = (
     "/usr/local/bin/address-discoverer",
     "/usr/local/bin/handshake-probe",
 )
-#: What a busy machine on an emulated CPU may take for a pass.
-PATIENCE_S = 240.0
+#: What a very busy machine on an emulated CPU may take for a few passes.
+PATIENCE_S = BOOT_TIMEOUT_S
 
 
 def role(vm: TestMachine, *options: str, **variables: t.Any) -> str:
@@ -70,9 +69,8 @@ def endpoints(vm: TestMachine) -> dict[str, t.Any]:
 
 
 @pytest.fixture(scope="module")
-def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestMachine]:
-    with machine(tmp_path_factory.mktemp("discoverer"), vcpus=2) as vm:
-        yield vm
+def vm(fresh_vm_of_module: TestMachine) -> TestMachine:
+    return fresh_vm_of_module
 
 
 def test_check_mode_on_a_fresh_machine_would_change_and_writes_nothing(vm: TestMachine) -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support.machine import TestMachine, machine
+from support.machine import TestMachine
 
 pytestmark = pytest.mark.full
 
@@ -87,12 +86,6 @@ GATE: dict[str, Any] = {
 REPORT = "/root/trading_system_tuning_report.json"
 
 
-@pytest.fixture
-def vm(tmp_path: Path) -> Iterator[TestMachine]:
-    with machine(tmp_path, vcpus=2) as made:
-        yield made
-
-
 def held_back_us(vm: TestMachine) -> str:
     """How long the interface holds back what it received, in microseconds (below 10: a mode of the driver)."""
     shown = vm.ssh("sudo ethtool -c enp0s2")
@@ -100,7 +93,8 @@ def held_back_us(vm: TestMachine) -> str:
     return line.split()[1]
 
 
-def test_what_harms_is_turned_back_and_what_does_nothing_is_kept(vm: TestMachine) -> None:
+def test_what_harms_is_turned_back_and_what_does_nothing_is_kept(fresh_vm: TestMachine) -> None:
+    vm = fresh_vm
     assert vm.read("/proc/sys/kernel/core_uses_pid") == "0"
     stock_us = held_back_us(vm)
     assert stock_us != HELD_BACK_US
@@ -132,7 +126,8 @@ def test_what_harms_is_turned_back_and_what_does_nothing_is_kept(vm: TestMachine
     assert "worse" in (ping["p50_verdict"], ping["p99_verdict"])
 
 
-def test_a_group_of_the_boot_is_compared_across_the_reboot(vm: TestMachine) -> None:
+def test_a_group_of_the_boot_is_compared_across_the_reboot(fresh_vm: TestMachine) -> None:
+    vm = fresh_vm
     stock_us, first_boot = held_back_us(vm), vm.boot_id()
     done = vm.play(
         "tune_os",

@@ -6,20 +6,15 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import threading
 import typing as t
 from collections.abc import Iterator
 
 import pytest
 from support.machine import TestMachine, machine
+from support.machine_tuning import GRUB, STORE, SYSCTLS, killing_the_module
 
 pytestmark = pytest.mark.full
-
-STORE = "/var/lib/lowlatency-ec2/os_tuning.json"
-SYSCTLS = "/etc/sysctl.d/99-zz-lowlatency.conf"
-GRUB = "/etc/default/grub.d/99-zz-lowlatency.cfg"
 
 
 @pytest.fixture(scope="module")
@@ -29,28 +24,10 @@ def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestMachine]:
         yield made
 
 
-def kill_when(vm: TestMachine, condition: str) -> threading.Thread:
-    """Wait in the machine until a condition of its shell holds, and kill the module at once.
-
-    It gives up after two minutes. A pipelined module is a python3 without a word on its command line.
-    """
-    script = f"""
-        end=$(($(date +%s) + 120))
-        until {condition}; do [ $(date +%s) -lt $end ] || exit 9; done
-        pkill -KILL -x python3
-    """
-    command = f"echo {base64.b64encode(script.encode()).decode()} | base64 -d | sudo sh"
-    thread = threading.Thread(target=vm.ssh, args=(command,), kwargs={"check": False})
-    thread.start()
-    return thread
-
-
 def interrupted(vm: TestMachine, condition: str, **variables: t.Any) -> None:
     """Run tune_os.yml and kill its module in the machine when the condition holds."""
-    thread = kill_when(vm, condition)
-    output = vm.play("tune_os", "--tags", "os_tuning", fails=True, **variables).stdout
-    thread.join(150)
-    assert not thread.is_alive()
+    with killing_the_module(vm, condition):
+        output = vm.play("tune_os", "--tags", "os_tuning", fails=True, **variables).stdout
     assert re.search(r"machine\s+: .*failed=1", output), output[-3000:]
 
 

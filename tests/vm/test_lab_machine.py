@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The life of a lab's instance that is a machine: it boots, stops, changes its size, moves its address and ends."""
+"""The life of a lab's instance that is a machine: it boots, stops, changes its size, moves its address and ends.
+
+Each test depends on those before it, but for the ones marked `full`, which may be left out.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.lab import reserved
+from support.lab_index import free_index
 from support.lab_under_test import Instance, LabUnderTest, wait_for
 from support.machine import BOOT_TIMEOUT_S
 
-pytestmark = pytest.mark.full
-
-# The tests of the lab's hosts have 5, those of its network 12 to 14, and free ones begin at 6.
-INDEX = 4
 IMAGE = "resolve:ssm:/aws/service/debian/release/12/latest/amd64"
 
 HANDSHAKE = """
@@ -36,9 +35,8 @@ print(best_s * 1e6)
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabUnderTest]:
-    with reserved(INDEX):
-        lab = LabUnderTest(tmp_path_factory.mktemp("lab"), INDEX, BOOT_TIMEOUT_S, {"machines": True})
-        lab.command("down")
+    with free_index() as index:
+        lab = LabUnderTest(tmp_path_factory.mktemp("lab"), index, BOOT_TIMEOUT_S, {"machines": True})
         try:
             lab.up()
             yield lab
@@ -65,9 +63,9 @@ def processes_of(instance: Instance) -> list[Path]:
     return found
 
 
-def taps() -> list[str]:
+def taps(lab: LabUnderTest) -> list[str]:
     shown = subprocess.run(
-        ["ip", "-json", "-n", f"ll{INDEX}-vpc", "link", "show", "type", "tun"],
+        ["ip", "-json", "-n", f"ll{lab.index}-vpc", "link", "show", "type", "tun"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return [link["ifname"] for link in json.loads(shown.stdout or "[]") if link]
@@ -93,6 +91,7 @@ def test_its_racks_distance_lies_between_it_and_the_exchange(lab: LabUnderTest, 
     assert float(instance.says(f"python3 -c '{HANDSHAKE}' {address}")) > 0.8 * truth_us
 
 
+@pytest.mark.full
 def test_a_reboot_from_inside_keeps_instance_and_address(instance: Instance) -> None:
     before = instance.says("cat /proc/sys/kernel/random/boot_id")
     instance.says("touch ~/kept; sync")
@@ -106,12 +105,13 @@ def test_a_reboot_from_inside_keeps_instance_and_address(instance: Instance) -> 
     assert instance.says("ls ~/kept")
 
 
+@pytest.mark.full
 def test_it_stops_and_starts_as_another_size(lab: LabUnderTest, instance: Instance) -> None:
     only_it = {"InstanceIds": [instance.instance_id]}
     lab.ec2.stop_instances(**only_it)
     wait_for("the stop", lambda: instance.state == "stopped", BOOT_TIMEOUT_S)
     assert not processes_of(instance)
-    assert not taps()
+    assert not taps(lab)
     lab.ec2.modify_instance_attribute(InstanceId=instance.instance_id, InstanceType={"Value": "c7i.xlarge"})
     lab.ec2.start_instances(**only_it)
     seen = lab.ec2.describe_instances(**only_it)["Reservations"][0]["Instances"][0]
@@ -121,20 +121,21 @@ def test_it_stops_and_starts_as_another_size(lab: LabUnderTest, instance: Instan
     assert instance.says("ls ~/kept")
 
 
+@pytest.mark.full
 def test_an_elastic_address_leads_to_it(lab: LabUnderTest, instance: Instance) -> None:
     elastic = lab.ec2.allocate_address(Domain="vpc")
     lab.ec2.associate_address(AllocationId=elastic["AllocationId"], InstanceId=instance.instance_id)
     instance.address = elastic["PublicIp"]
-    wait_for("the address", lambda: instance.ssh("true").returncode == 0)
+    wait_for("the address", lambda: instance.ssh("true").returncode == 0, BOOT_TIMEOUT_S)
     assert instance.says("hostname") == "ip-" + instance.private_address.replace(".", "-")
 
 
 def test_a_shutdown_from_inside_can_end_it_without_a_trace(lab: LabUnderTest, instance: Instance) -> None:
-    disk = Path(f"/run/lowlatency-lab/{INDEX}/machines/{instance.instance_id}")
-    assert disk.is_dir() and processes_of(instance) and taps()
+    disk = Path(f"/run/lowlatency-lab/{lab.index}/machines/{instance.instance_id}")
+    assert disk.is_dir() and processes_of(instance) and taps(lab)
     lab.ec2.modify_instance_attribute(
         InstanceId=instance.instance_id, InstanceInitiatedShutdownBehavior={"Value": "terminate"}
     )
     instance.ssh("sudo systemctl poweroff")
     wait_for("the end", lambda: instance.state == "terminated", BOOT_TIMEOUT_S)
-    wait_for("no trace", lambda: not disk.exists() and not processes_of(instance) and not taps())
+    wait_for("no trace", lambda: not (disk.exists() or processes_of(instance) or taps(lab)), BOOT_TIMEOUT_S)

@@ -15,14 +15,9 @@ import typing as t
 from collections.abc import Iterator
 
 import pytest
-from support.machine import BOOT_TIMEOUT_S, TestMachine, machine, why_not
+from support.machine import BOOT_TIMEOUT_S, TestMachine, machine
 
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.full,
-    pytest.mark.timeout(1500),
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-]
+pytestmark = pytest.mark.full
 
 KNOBS = ("isolcpus", "nohz_full", "irqaffinity")
 CPUS = "/sys/devices/system/cpu"
@@ -146,7 +141,6 @@ def test_under_three_cores_nothing_is_isolated(vm: TestMachine) -> None:
     assert (after.isolated, after.nohz_full, after.line) == ("", "", {})
 
 
-@pytest.mark.full
 def test_a_boot_loader_that_never_takes_the_line(vm: TestMachine) -> None:
     """It costs one reboot, once, and the machine comes up each time and says what is wrong."""
     vm.ssh(STUCK)
@@ -162,7 +156,6 @@ def test_a_boot_loader_that_never_takes_the_line(vm: TestMachine) -> None:
     assert record(vm)["tried"] == tried
 
 
-@pytest.mark.full
 def test_when_it_takes_the_line_at_last_all_is_as_planned(vm: TestMachine) -> None:
     vm.ssh("sudo rm /etc/grub.d/06_stuck /boot/grub/stuck.cfg; sudo update-grub 2>&1")
     before = see(vm)
@@ -173,7 +166,6 @@ def test_when_it_takes_the_line_at_last_all_is_as_planned(vm: TestMachine) -> No
     assert record(vm)["tried"] == []
 
 
-@pytest.mark.full
 def test_the_way_out_on_the_kernels_command_line(vm: TestMachine) -> None:
     """Somebody who mends a machine keeps the units from running, from the boot loader's prompt."""
     vm.ssh("sudo sed -i 's/quiet/quiet lowlatency.tuning=off/' /boot/grub/grub.cfg")

@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTEST = (".venv/bin/python", "-m", "pytest")
 #: Two workers, each with a lab of its own. A worker takes whole files, the longest first (tests/durations.json).
 TWO_WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+#: Two workers that take test by test, for tests that share little. One that is done takes over half of the other's.
+STEALING = ("-n", "2", "--dist", "worksteal")
 SHORT = ("-m", "not full")
 LONG = ("-m", "full")
 
@@ -50,7 +52,7 @@ TEST = (
         "unit",
         "Decisions, modules and plugins do what they say, against the simulated API in one process.",
         "tests/unit",
-        *TWO_WORKERS,
+        *STEALING,
         *SHORT,
     ),
     pytest_part(
@@ -67,7 +69,7 @@ TEST = (
 
 #: The longer level, each part at most 45 minutes on two quiet cores.
 FULL = (
-    pytest_part("unit", "The longer forms of unit tests.", "tests/unit", *TWO_WORKERS, *LONG),
+    pytest_part("unit", "The longer forms of unit tests.", "tests/unit", *STEALING, *LONG),
     pytest_part("labs", "The longer forms of tests in labs and on rigs.", "tests/integration", *TWO_WORKERS, *LONG),
     pytest_part(
         "policies",

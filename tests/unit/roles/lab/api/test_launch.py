@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+from botocore.exceptions import ParamValidationError
 from local_region.api.region_state import Timings
 from local_region.hosts.backend import NullHosts
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
@@ -37,7 +38,6 @@ def test_placement_is_honoured_and_shown(region_api, vpc):
         ({"Placement": {"GroupName": "none", "GroupId": "pg-0"}}, "InvalidParameterCombination"),
         ({"Placement": {"AvailabilityZone": "ap-northeast-1c"}}, "InvalidParameterValue"),
         ({"Placement": {"AvailabilityZone": "ap-northeast-1z"}}, "InvalidParameterValue"),
-        ({"Placement": {"AvailabilityZoneId": "apne1-az1"}}, "InvalidParameterValue"),
         ({"Placement": {"PartitionNumber": 1}}, "InvalidParameterCombination"),
         ({"ImageId": "ami-0123456789abcdef0"}, "InvalidAMIID.NotFound"),
         ({"ImageId": "arch"}, "InvalidAMIID.Malformed"),
@@ -63,6 +63,16 @@ def test_a_bad_request_makes_nothing(region_api, vpc, parameters, code):
     with refused(code):
         region_api.launch(vpc, **parameters)
     assert region_api.client().describe_instances()["Reservations"] == []
+    assert region_api.hosts.events == []
+
+
+def test_another_zone_by_its_id_makes_nothing(region_api, vpc):
+    ec2 = region_api.client()
+    # The oldest botocore allowed doesn't know this parameter, and sends no request with it.
+    known = "AvailabilityZoneId" in ec2.meta.service_model.shape_for("Placement").members
+    with refused("InvalidParameterValue") if known else pytest.raises(ParamValidationError):
+        region_api.launch(vpc, Placement={"AvailabilityZoneId": "apne1-az1"})
+    assert ec2.describe_instances()["Reservations"] == []
     assert region_api.hosts.events == []
 
 

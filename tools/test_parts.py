@@ -1,14 +1,13 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, lowlatency.ec2 contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The parts of the tests, in one table: what `make test` runs, and what `make test-full` runs beside it.
 
-    tools/test_parts.py unit            run a part
-    tools/test_parts.py full            run all parts of the longer level, one after the other
-    tools/test_parts.py full vm         run one of them
-    tools/test_parts.py list            show the table
+    python tools/test_parts.py unit            run a part
+    python tools/test_parts.py full            run all parts of the longer level, one after the other
+    python tools/test_parts.py full vm         run one of them
+    python tools/test_parts.py list            show the table
 """
 
 from __future__ import annotations

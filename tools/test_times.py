@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026, lowlatency.ec2 contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -8,8 +7,8 @@
 Writes the table of docs/testing.md, and tests/durations.json, by which the workers are balanced. Takes as long as
 `make test`; the machine should have nothing else to do.
 
-    tools/test_times.py                 all parts
-    tools/test_times.py --write FOLDER  only make the table and the record, from the reports of an earlier run
+    python tools/test_times.py                 all parts
+    python tools/test_times.py --write FOLDER  only make the table and the record, from the reports of an earlier run
 """
 
 from __future__ import annotations

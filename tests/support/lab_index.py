@@ -31,22 +31,26 @@ _OF_A_TEST = b"a test brought this lab up\n"
 def free_index() -> Iterator[int]:
     """A lab index that no other test and nobody else uses, for as long as the context lasts.
 
-    What a killed run of tests left at an index is taken down first.
+    What a killed run of tests left at an index is taken down first. Raises RuntimeError when no index is free.
     """
-    with ExitStack() as lock:
-        for index in INDEXES:
-            if lock.enter_context(_claimed(index)):
-                yield index
-                return
-            lock.close()
-        raise RuntimeError(f"all labs from {INDEXES.start} to {INDEXES.stop - 1} are in use")
+    index, lock = _first_free()
+    try:
+        yield index
+        if not _in_use(index):
+            os.ftruncate(lock, 0)
+    finally:
+        os.close(lock)
 
 
 @contextmanager
 def free_indexes(count: int) -> Iterator[list[int]]:
     """Several lab indexes that nobody else uses."""
-    with ExitStack() as all_of_them:
-        yield [all_of_them.enter_context(free_index()) for _number in range(count)]
+    with ExitStack() as claims:
+        indexes = [claims.enter_context(free_index()) for _number in range(count)]
+        try:
+            yield indexes
+        finally:
+            claims.close()
 
 
 @contextmanager
@@ -76,26 +80,32 @@ def lab_command(name: str, **settings: t.Any) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", json.loads(done.stdout))
 
 
-@contextmanager
-def _claimed(index: int) -> Iterator[bool]:
-    """Whether this index could be claimed; it is held while the context lasts."""
-    try:
-        lock = _lock(index, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-        return
-    try:
-        if _in_use(index):
-            if os.pread(lock, len(_OF_A_TEST), 0) != _OF_A_TEST:
-                yield False
-                return
-            lab_command("down", index=index)
-        os.pwrite(lock, _OF_A_TEST, 0)
-        yield True
-        if not _in_use(index):
-            os.ftruncate(lock, 0)
-    finally:
+def _first_free() -> tuple[int, int]:
+    """Claim the first free index; returns it with the descriptor of its lock. Raises RuntimeError."""
+    for index in INDEXES:
+        try:
+            lock = _lock(index, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        try:
+            claimed = _claim(index, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+        if claimed:
+            return index, lock
         os.close(lock)
+    raise RuntimeError(f"all labs from {INDEXES.start} to {INDEXES.stop - 1} are in use")
+
+
+def _claim(index: int, lock: int) -> bool:
+    """Take an index whose lock is ours, unless a person's lab is there."""
+    if _in_use(index):
+        if os.pread(lock, len(_OF_A_TEST), 0) != _OF_A_TEST:
+            return False
+        lab_command("down", index=index)
+    os.pwrite(lock, _OF_A_TEST, 0)
+    return True
 
 
 def _lock(index: int, operation: int) -> int:

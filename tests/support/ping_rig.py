@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -92,33 +93,41 @@ class PingRig:
         given = {"address": PEER, "pid_path": self.pid_path, "lifetime_s": 300, **options}
         return self.run("ping_responder", given, self.peer, prefix)
 
-    def ping(self, **options: Any) -> dict[str, Any]:
+    def ping(self, prefix: Sequence[str] = (), **options: Any) -> dict[str, Any]:
         """Run ping_probe at the client."""
-        return self.run("ping_probe", {"address": PEER, **options}, self.client)
+        return self.run("ping_probe", {"address": PEER, **options}, self.client, prefix)
 
     def in_client(self, command: Sequence[str]) -> list[str]:
         """The command that runs another one at the client."""
         return ["ip", "netns", "exec", self.client, *command]
 
 
-_HOG = """
-import os, sys, time
-cpu, end = int(sys.argv[1]), time.monotonic() + float(sys.argv[2])
-os.sched_setaffinity(0, {cpu})
-os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-print(flush=True)
-while time.monotonic() < end:
-    busy = time.monotonic() + 0.02
-    while time.monotonic() < busy:
-        pass
-    time.sleep(0.002)
+# Goes before a command that other work on the machine must not hold up.
+FIRST = ("chrt", "--fifo", "1")
+
+_STOPPER = """
+import os, signal, sys, time
+pid, end = int(sys.argv[1]), time.monotonic() + float(sys.argv[2])
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))
+try:
+    while time.monotonic() < end:
+        os.kill(pid, signal.SIGSTOP)
+        if sys.stdout:
+            print(flush=True)
+            sys.stdout = None
+        time.sleep(0.02)
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.002)
+finally:
+    os.kill(pid, signal.SIGCONT)
 """
 
 
 @contextmanager
-def hog(cpu: int, longest_s: int = 60) -> Iterator[None]:
-    """A process that has most of a CPU, 20 ms at a time, before all of ordinary priority; it ends by itself, too."""
-    process = subprocess.Popen([sys.executable, "-c", _HOG, str(cpu), str(longest_s)], stdout=subprocess.PIPE)
+def stopped_most_of_the_time(pid: int, longest_s: int = 60) -> Iterator[None]:
+    """A process is stopped for 20 ms and goes on for 2, again and again; whatever else is on its CPU is left alone."""
+    command = [sys.executable, "-c", _STOPPER, str(pid), str(longest_s)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()
@@ -126,3 +135,4 @@ def hog(cpu: int, longest_s: int = 60) -> Iterator[None]:
     finally:
         process.kill()
         process.communicate()
+        os.kill(pid, signal.SIGCONT)

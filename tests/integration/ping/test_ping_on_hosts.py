@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.lowlatency.ec2.plugins.filter.tuning_gate import tuning_gate_verdict
-from support.ping_rig import CLIENT, CLIENT_DEVICE, PEER, PingRig, hog, why_not
+from support.ping_rig import CLIENT, CLIENT_DEVICE, FIRST, PEER, PingRig, stopped_most_of_the_time, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -60,22 +60,23 @@ def test_ways_to_measure(rig: PingRig, options: dict[str, Any]) -> None:
 
 
 def test_a_slower_peer_is_detected_and_an_equal_one_is_not(rig: PingRig) -> None:
-    rig.responder(cpu=CPUS[-1])
-    # Far enough apart that each round trip meets the hog anew, and not only the first after each of its pauses. The
+    # Both ends go before other work: what is judged is the peer, and not the machine.
+    pid = rig.responder(FIRST, cpu=CPUS[-1])["responder"]["pid"]
+    # Far enough apart that most round trips meet a peer that is stopped, and not only the first after each pause. The
     # gate goes by the blocks' quantiles: it needs many of them, and few samples in each.
     options = {"samples": 48, "blocks": 16, "warmup": 1, "max_rate": 100, "cpu": CPUS[0]}
     # By turns, so that a machine that is busy with something else for a while is so on both sides. The gate errs in one
-    # of a hundred comparisons, so one that finds a difference is asked once more, and two in a row are no chance.
+    # of a thousand judgements, so one that finds a difference is asked once more, and two in a row are no chance.
     before: list[dict[str, Any]] = []
     same: list[dict[str, Any]] = []
     for _again in range(2):
-        pairs = [(rig.ping(**options), rig.ping(**options)) for _turn in range(3)]
+        pairs = [(rig.ping(FIRST, **options), rig.ping(FIRST, **options)) for _turn in range(3)]
         before, same = (list(side) for side in zip(*pairs))
         neutral = tuning_gate_verdict({"ping": before}, {"ping": same}, "nic")
         if neutral["decision"] == "keep":
             break
-    with hog(CPUS[-1]):
-        after = [rig.ping(**options) for _turn in range(3)]
+    with stopped_most_of_the_time(pid):
+        after = [rig.ping(FIRST, **options) for _turn in range(3)]
     harmful = tuning_gate_verdict({"ping": before}, {"ping": after}, "nic")
     assert neutral["decision"] == "keep", neutral
     assert harmful["decision"] == "roll_back", harmful

@@ -82,9 +82,7 @@ show_versions() {
 run_tests() {
     # Both runs, also when the first one fails.
     passed=0
-    # shellcheck disable=SC2086
-    .venv/bin/python -m pytest tests/unit -q -n auto --dist loadfile --no-loadscope-reorder -m 'not full' \
-        ${PYTEST_ARGS:-} || passed=1
+    .venv/bin/python tools/test_parts.py unit || passed=1
     .venv/bin/python -m pytest tests/bounds -q || passed=1
     return "$passed"
 }

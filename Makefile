@@ -93,4 +93,4 @@ chaos: setup ## Kill real searches at their API calls and writes, in a lab, and 
 	.venv/bin/python -m pytest tests/chaos -s $(PYTEST_ARGS)
 
 clean: lab-down ## Take the lab down and remove what make setup made
-	rm -rf .venv
+	rm -rf .venv .bounds

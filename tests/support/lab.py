@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import boto3
-from support.lab_index import ROOT, free_index, free_indexes, lab_command, reserved
+from support.lab_index import ROOT, free_index, lab_command
 from support.lab_network import make_network
 from support.times import spent_on
 from support.whole_run import run_whole
 
-__all__ = ["BIN", "ROOT", "Lab", "free_index", "free_indexes", "lab", "reserved", "wait_for_candidate"]
+__all__ = ["BIN", "ROOT", "Lab", "free_index", "lab", "wait_for_candidate"]
 
 #: The programs of the environment that the tests run in.
 BIN = Path(sys.executable).parent
@@ -160,12 +160,13 @@ class Lab:
 
 def wait_for_candidate(out: Path, process: subprocess.Popen[str]) -> None:
     """Until a search that is playing says that a candidate is there, and the probe begins."""
-    for _look in range(1800):
-        assert process.poll() is None, out.read_text(encoding="utf-8")[-3000:]
-        if "is running in" in out.read_text(encoding="utf-8"):
-            return
-        time.sleep(0.1)
-    raise AssertionError("no candidate ran within three minutes")
+    with spent_on("wait", "a candidate"):
+        for _look in range(3000):
+            assert process.poll() is None, out.read_text(encoding="utf-8")[-3000:]
+            if "is running in" in out.read_text(encoding="utf-8"):
+                return
+            time.sleep(0.1)
+    raise AssertionError("no candidate ran within five minutes")
 
 
 @contextmanager

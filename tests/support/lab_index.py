@@ -14,7 +14,7 @@ import subprocess
 import sys
 import typing as t
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from support.times import spent_on
@@ -42,33 +42,11 @@ def free_index() -> Iterator[int]:
         os.close(lock)
 
 
-@contextmanager
-def free_indexes(count: int) -> Iterator[list[int]]:
-    """Several lab indexes that nobody else uses."""
-    with ExitStack() as claims:
-        indexes = [claims.enter_context(free_index()) for _number in range(count)]
-        try:
-            yield indexes
-        finally:
-            claims.close()
-
-
-@contextmanager
-def reserved(*indexes: int) -> Iterator[None]:
-    """Hold these lab indexes; another run of the same tests is waited for."""
-    locks = [_lock(index, fcntl.LOCK_EX) for index in sorted(indexes)]
-    try:
-        yield
-    finally:
-        for lock in locks:
-            os.close(lock)
-
-
-def lab_command(name: str, **settings: t.Any) -> dict[str, t.Any]:
+def lab_command(name: str, *options: str, fails: bool = False, **settings: t.Any) -> dict[str, t.Any]:
     """Run a command of the lab (`up`, `down`, `status`) with its settings, and return its answer."""
     with spent_on("lab", name):
         done = subprocess.run(
-            [sys.executable, "-m", "local_region", name],
+            [sys.executable, "-m", "local_region", name, *options],
             input=json.dumps(settings),
             capture_output=True,
             text=True,
@@ -76,7 +54,7 @@ def lab_command(name: str, **settings: t.Any) -> dict[str, t.Any]:
             timeout=600,
             check=False,
         )
-    assert done.returncode == 0, f"{name}: {done.returncode} {done.stdout} {done.stderr}"
+    assert (done.returncode != 0) == fails, f"{name}: {done.returncode} {done.stdout} {done.stderr}"
     return t.cast("dict[str, t.Any]", json.loads(done.stdout))
 
 

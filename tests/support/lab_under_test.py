@@ -5,10 +5,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from support.lab_index import lab_command
+from support.times import spent_on
 
-PACKAGE_ROOT = Path(__file__).resolve().parents[2] / "roles/lab/files"
 IMAGE = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
 # What is waited for ends the wait; a machine that is busy may take its time.
 PATIENCE_S = 120.0
@@ -27,9 +25,10 @@ PATIENCE_S = 120.0
 def wait_for(what: str, there: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
     """Ask until the answer is true, and return it; fail with what was waited for when it takes far too long."""
     deadline_s = time.monotonic() + patience_s
-    while not (answer := there()):
-        assert time.monotonic() < deadline_s, f"waited in vain for: {what}"
-        time.sleep(0.05)
+    with spent_on("wait", what):
+        while not (answer := there()):
+            assert time.monotonic() < deadline_s, f"waited in vain for: {what}"
+            time.sleep(0.05)
     return answer
 
 
@@ -92,18 +91,7 @@ class LabUnderTest:
     def command(self, name: str, *arguments: str, fails: bool = False, **options: Any) -> dict[str, Any]:
         """Run the lab's command and return its answer."""
         given = {"index": self.index, "truth_path": str(self.truth_path), **self.options, **options}
-        done = subprocess.run(
-            [sys.executable, "-m", "local_region", name, *arguments],
-            input=json.dumps(given),
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
-            timeout=180,
-            check=False,
-        )
-        assert (done.returncode != 0) == fails, f"{name}: {done.returncode} {done.stdout} {done.stderr}"
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        return lab_command(name, *arguments, fails=fails, **given)
 
     def up(self, **options: Any) -> dict[str, Any]:
         self.options.update(options)

@@ -35,6 +35,7 @@ from local_region.network.layout import LabNetwork
 from local_region.network.machines import MachineNetwork
 from support.lab import ROOT, free_index
 from support.machine_peer import Peer, key, sshd
+from support.times import spent_on
 from support.whole_run import run_whole
 
 USER = "admin"
@@ -120,6 +121,10 @@ class TestMachine:
 
     def wait_for_ssh(self, unlike: str = "", timeout_s: float = BOOT_TIMEOUT_S) -> None:
         """Wait until a login works, of another boot than `unlike`."""
+        with spent_on("boot", self.computer.spec.name):
+            self._wait_for_login(unlike, timeout_s)
+
+    def _wait_for_login(self, unlike: str, timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
             if not self.computer.running:
@@ -162,7 +167,9 @@ class TestMachine:
     ) -> subprocess.CompletedProcess[str]:
         """Run playbooks/<name>.yml, or a playbook by its path, on the machine; the peer is in the inventory too."""
         path = playbook if isinstance(playbook, Path) else ROOT / f"playbooks/{playbook}.yml"
-        done = self._ansible("ansible-playbook", str(path), "-e", json.dumps(variables), *options, timeout_s=timeout_s)
+        command = ("ansible-playbook", str(path), "-e", json.dumps(variables), *options)
+        with spent_on("playbook", str(playbook)):
+            done = self._ansible(*command, timeout_s=timeout_s)
         if (done.returncode != 0) != fails:
             told = f"{done.stdout[-8000:]}\n{done.stderr[-2000:]}"
             raise AssertionError(f"{playbook} ended with {done.returncode}\n{told}")

@@ -59,24 +59,8 @@ def test_check_dns_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
     no_action_is_idle(keys, "check_dns")
 
 
-@pytest.mark.parametrize(
-    "action",
-    [
-        "ec2:RunInstances",
-        *(pytest.param(one, marks=pytest.mark.full) for one in ("ec2:CreateTags", "ssm:GetParameters")),
-        "ec2:ModifyInstanceAttribute",
-    ],
-)
-def test_search_names_the_right_that_it_lacks(keys: HeldKeys, action: str) -> None:
-    made = {"search_max_rounds": 1, "search_id": "lacking", "search_criteria": {"median_us": 5000}}
-    told = keys.play("search", without=action, fails=True, **BY_ADDRESS, **made).stdout
-    assert lacks(told, action)
-    # It put away what it had made.
-    assert keys.lab.instances() == []
-
-
 def test_search_needs_its_policy_and_no_more(keys: HeldKeys) -> None:
-    # The tests above drew racks too. Of the next three one is nearer than one before it, and one is not.
+    # Of the first three racks the second is nearer than the first, and the third is not nearer.
     keys.play("search", search_max_rounds=3, search_criteria=NOTHING_MEETS, **BY_ADDRESS)
     kinds = {round_["verdict"]["kind"] for round_ in keys.lab.rounds() if round_["search_id"] == "dc-machine"}
     assert kinds == {"champion", "rejected"}
@@ -89,6 +73,23 @@ def test_candidates_take_metadata_by_version_2_alone(keys: HeldKeys) -> None:
     (launch,) = [one for one in document["Statement"] if one["Sid"] == "LaunchCandidates"]
     assert launch["Condition"]["StringEquals"]["ec2:MetadataHttpTokens"] == "required"
     assert "LaunchCandidates" in keys.seen("search")["used"]["ec2:RunInstances"]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "ec2:RunInstances",
+        *(pytest.param(one, marks=pytest.mark.full) for one in ("ec2:CreateTags", "ssm:GetParameters")),
+        "ec2:ModifyInstanceAttribute",
+    ],
+)
+def test_search_names_the_right_that_it_lacks(keys: HeldKeys, action: str) -> None:
+    made = {"search_max_rounds": 1, "search_id": "lacking", "search_criteria": {"median_us": 5000}}
+    before = keys.lab.instances()
+    told = keys.play("search", without=action, fails=True, **BY_ADDRESS, **made).stdout
+    assert lacks(told, action)
+    # It put away what it had made.
+    assert keys.lab.instances() == before
 
 
 def test_champion_needs_its_policy_and_no_more(keys: HeldKeys) -> None:

@@ -111,7 +111,6 @@ class RegionState:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ask-hosts")
         self._asked: list[Future[None]] = []
         self._changed = False
-        self._closed = False
         hosts.on_shutdown(self._host_shut_down)
 
     # moto's half of the state
@@ -205,8 +204,6 @@ class RegionState:
 
     def _host_shut_down(self, instance_id: str) -> None:
         with self.lock:
-            if self._closed:  # a later state has the region, and the hosts tell it too
-                return
             self.advance()
             instance = self.instance(instance_id)
             if instance is not None:
@@ -218,7 +215,5 @@ class RegionState:
         self._executor.submit(lambda: None).result()
 
     def close(self) -> None:
-        """Finish what the hosts were asked for, end the thread that asks, and hear of no host any more."""
-        with self.lock:
-            self._closed = True
+        """Finish what the hosts were asked for and end the thread that asks."""
         self._executor.shutdown(wait=True)

@@ -77,7 +77,7 @@ class HostBackend(Protocol):
         """What the host has printed on its console so far. Answers at once, and asks nothing of the API."""
 
     def on_shutdown(self, callback: Callable[[str], None]) -> None:
-        """Register what is called with the instance id when a host ended itself from inside."""
+        """Say what is called with the instance id when a host ended itself from inside, instead of what was before."""
 
 
 class NullHosts:
@@ -95,7 +95,7 @@ class NullHosts:
         self.up: set[str] = set()
         self.slow_to_stop: set[str] = set()
         self.consoles: dict[str, str] = {}
-        self._callbacks: list[Callable[[str], None]] = []
+        self._shut_down: Callable[[str], None] = lambda _instance_id: None
 
     def launch(self, spec: HostSpec) -> None:
         self.events.append(("launch", spec.instance_id))
@@ -136,10 +136,9 @@ class NullHosts:
         return self.consoles.get(instance_id, "")
 
     def on_shutdown(self, callback: Callable[[str], None]) -> None:
-        self._callbacks.append(callback)
+        self._shut_down = callback
 
     def shut_down_from_inside(self, instance_id: str) -> None:
         """Do what `shutdown -h now` inside the host leads to."""
         self.up.discard(instance_id)
-        for callback in self._callbacks:
-            callback(instance_id)
+        self._shut_down(instance_id)

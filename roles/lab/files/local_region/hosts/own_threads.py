@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import abc
-import contextlib
+import glob
 import logging
 import os
 import queue
@@ -55,7 +55,7 @@ class HostsWithThreads(abc.ABC, Generic[AHost]):
         self._gone = gone
         self._hosts: dict[str, AHost] = {}
         self._threads: list[threading.Thread] = []
-        self._callbacks: list[Callable[[str], None]] = []
+        self._shut_down: Callable[[str], None] = lambda _instance_id: None
         self._lock = threading.Lock()
 
     # What a subclass does, always in the host's own thread
@@ -176,7 +176,7 @@ class HostsWithThreads(abc.ABC, Generic[AHost]):
         return os.path.join(self._log_dir, f"{instance_id}.log")
 
     def on_shutdown(self, callback: Callable[[str], None]) -> None:
-        self._callbacks.append(callback)
+        self._shut_down = callback
 
     def terminate_all(self, timeout_s: float) -> list[str]:
         """Terminate every host, wait for them to be gone, and return the ids of those that are not."""
@@ -191,13 +191,9 @@ class HostsWithThreads(abc.ABC, Generic[AHost]):
         return [thread.name for thread in threads if thread.is_alive()]
 
     def forget_consoles(self) -> None:
-        """Remove the console logs of the hosts that are gone."""
-        with self._lock:
-            kept = {f"{instance_id}.log" for instance_id in self._hosts}
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(self._log_dir):
-                if name.startswith("i-") and name not in kept:
-                    os.unlink(os.path.join(self._log_dir, name))
+        """Remove the console logs of all instances, once these are gone."""
+        for log in glob.glob(os.path.join(self._log_dir, "i-*.log")):
+            os.unlink(log)
 
     # What a host's own thread does
 
@@ -225,5 +221,4 @@ class HostsWithThreads(abc.ABC, Generic[AHost]):
 
     def _tell_shutdown(self, host: AHost) -> None:
         """Tell the API that a host ended itself from inside."""
-        for callback in self._callbacks:
-            callback(host.spec.instance_id)
+        self._shut_down(host.spec.instance_id)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, lowlatency.ec2 contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a module that calls AWS needs. The fragment of amazon.aws names an older boto3."""
+"""The requirements of a module that calls AWS. The fragment of amazon.aws names an older boto3."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _OF_A_TEST = b"a test brought this lab up\n"
 def free_index() -> Iterator[int]:
     """A lab index that no other test and nobody else uses, for as long as the context lasts.
 
-    What a killed run of tests left at an index is taken down first. Raises RuntimeError when no index is free.
+    The leftovers of a killed run are taken down first. Raises RuntimeError when no index is free.
     """
     index, lock = _first_free()
     try:

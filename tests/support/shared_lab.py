@@ -54,7 +54,7 @@ class SharedLab:
             path.unlink(missing_ok=True)
 
     def _leftovers(self, lab: Lab) -> list[str]:
-        """What tests can leave in a lab, seen from outside: by its API, in the kernel and on the disk."""
+        """Leftovers of tests in a lab, seen from outside: by its API, in the kernel and on the disk."""
         state = Path(f"/run/lowlatency-lab/{self.index}")
         own = {LabAddressing(self.index).vpc_namespace, LabAddressing(self.index).exchange_namespace}
         left = [path.name for path in Path("/run/netns").glob(f"ll{self.index}-*") if path.name not in own]
